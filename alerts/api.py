@@ -1,0 +1,142 @@
+"""Alerts over the API: listed with the caller's own status, marked as read, acted on through the one door."""
+
+from typing import Any, ClassVar
+
+import django_filters
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
+from rest_framework import serializers
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from alerts.acting import act, answers
+from alerts.models import MLAlert
+from alerts.reading import mark_read
+from shelfops.rest.fields import Body, email
+from shelfops.rest.filtering import Filters, Ordering, TextFilter, YesFilter
+from shelfops.rest.replay import once
+from shelfops.rest.views import Rows
+from shelfops.tenancy import Action
+
+ACTIONS = ["approve", "dismiss"]
+
+
+class AlertFilters(Filters):
+    """By the caller's own status; `from` and `to` are about the day on which it was raised."""
+
+    days = "created_at"
+    moments = True
+
+    status = django_filters.ChoiceFilter(choices=MLAlert.Status.choices, method="by_own_status")
+    severity = django_filters.ChoiceFilter(choices=MLAlert.Severity.choices)
+    alert_type = django_filters.ChoiceFilter(choices=MLAlert.Type.choices)
+    requires_action = YesFilter()
+    overdue = YesFilter(method="by_overdue")
+    version = TextFilter()
+    model_name = TextFilter()
+    segment = TextFilter()
+    ordering = Ordering(fields=["created_at", "due_at"])
+
+    def by_own_status(self, alerts: Any, _name: str, status: str) -> Any:
+        if status == MLAlert.Status.UNREAD:
+            return alerts.unread_by(self.request.user)
+        if status == MLAlert.Status.READ:
+            return alerts.open().filter(receipts__user=self.request.user)
+        return alerts.filter(status=status)
+
+    def by_overdue(self, alerts: Any, _name: str, wanted: bool) -> Any:
+        late = MLAlert.objects.overdue().values("pk")
+        return alerts.filter(pk__in=late) if wanted else alerts.exclude(pk__in=late)
+
+
+class AlertSerializer(serializers.ModelSerializer):
+    """One alert as the caller sees it."""
+
+    status = serializers.ChoiceField(
+        source="own_status",
+        choices=MLAlert.Status.choices,
+        read_only=True,
+        help_text="The caller's own while the alert is open: unread or read; then actioned or dismissed.",
+    )
+    allowed_actions = serializers.SerializerMethodField(help_text="What can still be done about it.")
+    read_by, actioned_by, dismissed_by = email(), email(), email()
+
+    class Meta:
+        model = MLAlert
+        fields: ClassVar = [
+            "id", "alert_type", "severity", "requires_action", "title", "message", "metadata", "status", "decision",
+            "action_url", "action_label", "allowed_actions", "model_name", "version", "segment", "due_at", "overdue",
+            "read_by", "read_at", "actioned_by", "actioned_at", "dismissed_by", "dismissed_at", "notes", "created_at",
+        ]  # fmt: skip
+
+    @extend_schema_field(serializers.ListField(child=serializers.ChoiceField(ACTIONS)))
+    def get_allowed_actions(self, alert: MLAlert) -> list[str]:
+        return list(answers(alert))
+
+
+class ActionBody(Body):
+    """What to do about an alert, and why."""
+
+    action = serializers.ChoiceField(ACTIONS)
+    notes = serializers.CharField(max_length=4000, help_text="Why: kept with the alert, and with the version.")
+    expected_champion = serializers.CharField(
+        max_length=100,
+        required=False,
+        allow_blank=True,
+        help_text="The champion that the caller has seen, empty for none; 409 where it is another by now.",
+    )
+
+
+SPEC_ACTION = OpenApiExample(
+    "From the specification",
+    value={"action": "approve", "notes": "Reviewed backtest, promotion approved"},
+    request_only=True,
+)
+
+
+class Alerts(Rows):
+    """The customer's alerts."""
+
+    queryset = MLAlert.objects.select_related("read_by", "actioned_by", "dismissed_by")
+    serializer_class = AlertSerializer
+    filterset_class = AlertFilters
+    rights: ClassVar = {"read": Action.MARK_READ}
+    bodies: ClassVar = {"act": ActionBody}
+
+    def get_queryset(self) -> QuerySet[Any]:
+        rows: Any = super().get_queryset()
+        return rows if getattr(self, "swagger_fake_view", False) else rows.seen_by(self.caller)
+
+    def retrieve(self, request: Request, pk: str) -> Response:
+        """One alert."""
+        return Response(self.get_serializer(self.get_object()).data)
+
+    @action(detail=True, methods=["patch"])
+    def read(self, request: Request, pk: str) -> Response:
+        """Marks it as read by the caller; again changes nothing."""
+        mark_read([self.get_object()], self.caller)
+        return self.retrieve(request, pk)
+
+    @extend_schema(examples=[SPEC_ACTION])
+    @action(detail=True, methods=["patch"], url_path="action")
+    @once
+    def act(self, request: Request, pk: str) -> Response:
+        """Approves or dismisses it: what answers “approved” has been done.
+
+        The same again answers the same; a conflicting decision gets 409 with who decided what. Dismissing an alert
+        rejects no model.
+        """
+        alert = self.get_object()
+        told = self.told()
+        act(
+            alert,
+            told["action"],
+            by=self.caller,
+            notes=told["notes"],
+            expected_champion=told.get("expected_champion"),
+        )
+        return self.retrieve(request, pk)
+
+
+ROUTES = {"ml-alerts": Alerts}

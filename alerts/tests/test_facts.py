@@ -1,0 +1,54 @@
+"""Metadata are read as words and figures, never as code."""
+
+from alerts.facts import facts
+from alerts.models import MLAlert
+
+
+def told(**metadata):
+    return dict(facts(MLAlert(metadata=metadata)))
+
+
+def test_the_facts_of_a_drift_can_be_read():
+    assert told(
+        model_name="demand_forecast",
+        new_version="v13",
+        baseline_mae=12.8,
+        recent_mae=18.5,
+        drift_pct=44.53125,
+        rows=123456,
+        suggested_verdict="calendar_or_level",
+    ) == {
+        "New version": "v13",
+        "Baseline MAE": "12.8",
+        "Recent MAE": "18.5",
+        "Drift": "44.5 %",
+        "Rows": "123,456",
+        "Suggested verdict": "calendar or level",
+    }
+
+
+def test_what_is_unknown_is_left_out():
+    assert told(lower=None, upper="", failed_guards=[], dossier={}, drift_pct=0.0) == {"Drift": "0.00 %"}
+
+
+def test_lists_and_parts_are_told_in_words():
+    assert told(
+        failed_guards=["RMSE", "department_mae"],
+        is_planted=True,
+        dossier={"days_missing": 2, "price_changes_pct": 3.5},
+        departments=[{"name": "Dairy", "mae": 2.0}, {"name": "Bakery", "mae": 1.0}],
+    ) == {
+        "Failed guards": "RMSE, department mae",
+        "Is planted": "yes",
+        "Dossier: days missing": "2",
+        "Dossier: price changes": "3.50 %",
+        "Departments": "Name: Dairy; MAE: 2.00, Name: Bakery; MAE: 1.00",
+    }
+
+
+def test_names_stay_as_they_are():
+    assert told(new_versions=["v13_electronics"], champion="v9", at="Fish & Meat") == {
+        "New versions": "v13_electronics",
+        "Champion": "v9",
+        "At": "Fish & Meat",
+    }

@@ -1,0 +1,1 @@
+"""From a retailer's file to clean columns and rejected rows, free of Django."""

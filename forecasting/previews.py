@@ -1,0 +1,118 @@
+"""What would change if a version served: its preview beside the champion's forecasts of the same days."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+from django.db.models import Sum
+
+from forecasting import catalogue, stored
+from forecasting.models import Forecast, ForecastRun, Product, Store
+from mlops.artefacts import BrokenArtefact
+from mlops.charts import Chart, Kind, Line, Tone
+from mlops.figures import UNKNOWN, Row, Table, change
+from mlops.models import ModelVersion
+from shelfops.models import Customer
+
+MOST_ITEMS = 20
+SERIES = ["store", "product"]
+UNITS = ["own", "theirs"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """In one sentence, by department, and the items that change the most."""
+
+    sentence: str
+    departments: Chart
+    items: Table
+
+
+def difference(version: ModelVersion, champion: ModelVersion) -> Difference | None:
+    """None where the two have no day in common, or the files are gone."""
+    try:
+        own = _preview(version)
+        both, days = _beside_published(version, champion, own)
+        if both.empty:
+            both, days = _beside_preview(own, _preview(champion))
+    except (BrokenArtefact, KeyError):
+        return None
+    if both.empty:
+        return None
+    total, names = both[UNITS].sum(), (version.version, champion.version)
+    more = change((total["own"] / total["theirs"] - 1) * 100) if total["theirs"] else UNKNOWN
+    return Difference(
+        sentence=(
+            f"For {days} {version} expects {total['own']:,.0f} units and {champion} {total['theirs']:,.0f}: {more}."
+        ),
+        departments=_departments(version.customer, both, names),
+        items=_items(version.customer, both, names),
+    )
+
+
+def _preview(version: ModelVersion) -> pd.DataFrame:
+    rows = stored.load_preview(version)
+    keys = rows["unique_id"].str.split("|", expand=True).astype("int64")
+    return rows.assign(store=keys[0], product=keys[1])
+
+
+def _beside_published(version: ModelVersion, champion: ModelVersion, own: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Units of each series over the days after the first, from forecasts that knew the same sales.
+
+    Without the first day: its rows belong to the day that they served, whichever run wrote them.
+    """
+    runs = ForecastRun.objects.published().filter(customer=version.customer, origin=version.train_end, pruned=False)
+    run = runs.order_by("-pk").first()
+    if run is None:
+        return pd.DataFrame(), ""
+    ahead = Forecast.objects.filter(run=run, version=champion, lead__range=(2, run.days)).order_by()
+    units = ahead.values_list("store_id", "product_id").annotate(Sum("prediction"))
+    theirs = pd.DataFrame.from_records(list(units), columns=[*SERIES, "theirs"])
+    own = own[own["lead"].between(2, run.days)]
+    return _summed(own, "own").merge(theirs, on=SERIES), _span(own)
+
+
+def _beside_preview(own: pd.DataFrame, theirs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Units of each series over the days that both previews hold."""
+    days = set(own["ds"]) & set(theirs["ds"])
+    own, theirs = own[own["ds"].isin(days)], theirs[theirs["ds"].isin(days)]
+    return _summed(own, "own").merge(_summed(theirs, "theirs"), on=SERIES), _span(own)
+
+
+def _summed(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    return rows.groupby(SERIES)["prediction"].sum().rename(name).reset_index()
+
+
+def _span(rows: pd.DataFrame) -> str:
+    return f"{rows['ds'].min():%Y-%m-%d} to {rows['ds'].max():%Y-%m-%d}" if len(rows) else ""
+
+
+def _departments(customer: Customer, both: pd.DataFrame, names: tuple[str, str]) -> Chart:
+    by = both["product"].map(catalogue.departments(customer)).fillna("").replace("", "none")
+    table = both.groupby(by)[UNITS].sum().sort_values("theirs", ascending=False)
+    lines = [
+        Line(name, table[column].round(1).tolist(), tone)
+        for column, name, tone in zip(UNITS, names, (Tone.OWN, Tone.OTHER), strict=True)
+    ]
+    return Chart("preview", "Expected by department", "Department", "units", list(table.index), lines, Kind.BARS)
+
+
+def _items(customer: Customer, both: pd.DataFrame, names: tuple[str, str]) -> Table:
+    """Products in stores whose expected units change the most."""
+    apart = both.assign(apart=both["own"] - both["theirs"])
+    largest = apart.loc[apart["apart"].abs().sort_values(ascending=False).index[:MOST_ITEMS]]
+    products = Product.objects.filter(customer=customer).in_bulk(largest["product"].tolist())
+    stores = Store.objects.filter(customer=customer).in_bulk(largest["store"].tolist())
+    rows: list[Row] = [
+        [
+            str(products.get(one.product, UNKNOWN)),
+            str(stores.get(one.store, UNKNOWN)),
+            f"{one.own:,.1f}",
+            f"{one.theirs:,.1f}",
+            f"{one.apart:+,.1f} units",
+        ]
+        for one in largest.itertuples()
+    ]
+    headers = ["Product", "Store", f"{names[0]}, units", f"{names[1]}, units", "Difference"]
+    return Table("The products in stores that change the most", headers, rows)

@@ -1,0 +1,207 @@
+"""A day as a whole, and days one after the other: in order, once, and taken up where it was cut short."""
+
+import datetime as dt
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db.models import Model
+
+from forecasting import day, drift, nightly, publishing, scoring
+from forecasting.loading import load_sales
+from forecasting.models import Forecast, ForecastRun, Sale
+from forecasting.replay import NotForward, decisions, last_run, replay
+from forecasting.retraining_job import retrain_here
+from forecasting.tests.synthetic import LAST, shop
+from mlops.models import (
+    BacktestResult,
+    DegradationCheck,
+    DriftCheck,
+    ModelVersion,
+    RoutingRule,
+    ShadowPrediction,
+    ShadowTest,
+    VersionEvent,
+)
+from mlops.review import review
+from shelfops.clock import set_clock
+from shelfops.models import Customer, JobRun
+from shelfops.refusals import Refusal
+
+pytestmark = pytest.mark.django_db
+
+FIRST = LAST - dt.timedelta(days=5)
+DAY = dt.timedelta(days=1)
+TABLES: list[type[Model]] = [
+    ForecastRun,
+    Forecast,
+    ShadowTest,
+    ShadowPrediction,
+    BacktestResult,
+    DriftCheck,
+    DegradationCheck,
+    ModelVersion,
+    VersionEvent,
+    RoutingRule,
+]
+PRIVATE = {"id", "created_at", "published_at", "updated_at", "scored_at", "run_id", "rule_id", "result", "rules"}
+
+
+@pytest.fixture
+def sold(acme: Customer, tmp_path) -> Customer:
+    """Acme with sales, two versions of a small recipe - the second in shadow - and the clock at FIRST."""
+    shop().to_parquet(tmp_path / "sales.parquet", index=False)
+    load_sales(acme, tmp_path / "sales.parquet")
+    set_clock(acme, FIRST)
+    for _ in range(2):
+        retrain_here(acme, trigger="manual", reason="for the test", tier="cold_start", params={"num_boost_round": 10})
+    return acme
+
+
+def tables() -> dict[str, list[tuple]]:
+    """What the ledgers say, without keys and times."""
+    found = {}
+    for model in TABLES:
+        names = [field.attname for field in model._meta.concrete_fields if field.attname not in PRIVATE]
+        found[model.__name__] = sorted(map(repr, model.objects.values_list(*names)))
+    return found
+
+
+def run(customer: Customer, as_of: dt.date = FIRST) -> dict:
+    return day.run_day(customer, as_of, retrain_due=False)
+
+
+def test_a_day_forecasts_scores_and_checks(sold):
+    report = run(sold)
+
+    assert (report["status"], report["retrain"]) == ("completed", None)
+    assert report["forecast"]["rows"] == Forecast.objects.count() > 0
+    assert sum(report["forecast"]["shadow_rows"].values()) == ShadowPrediction.objects.count() > 0
+    assert report["drift"]["segments"][0]["verdict"] == "insufficient_data"
+
+
+def test_the_same_day_twice_changes_nothing(sold):
+    run(sold)
+    before = tables()
+
+    again = run(sold)
+
+    assert tables() == before
+    assert again["status"] == "completed"
+    assert JobRun.objects.filter(job="run_day").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "step"),
+    [
+        (publishing, "publish"),
+        (nightly, "shadow"),
+        (scoring, "score_day"),
+        (scoring.shadow, "evaluate_due"),
+        (drift, "check"),
+    ],
+)
+def test_a_day_cut_short_ends_as_one_that_was_not(sold, monkeypatch, module, step):
+    run(sold)
+    set_clock(sold, FIRST + DAY)
+    work = getattr(module, step)
+
+    def dies(*args: object, **kwargs: object) -> None:
+        work(*args, **kwargs)
+        raise Refusal("pulled the plug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, step, dies)
+        with pytest.raises(Refusal, match="pulled the plug"):
+            run(sold, FIRST + DAY)
+    report = run(sold, FIRST + DAY)
+
+    assert report["status"] == "completed"
+    assert JobRun.objects.get(job="run_day", slot=str(FIRST + DAY)).attempt == 2
+    after = tables()
+    set_clock(sold, FIRST + 2 * DAY)
+    assert len(after["Forecast"]) == len(set(after["Forecast"]))
+    served = Forecast.objects.filter(lead=1, date=FIRST + DAY)
+    assert served.count() == Forecast.objects.filter(lead=2, date=FIRST + DAY).count()
+    assert ForecastRun.objects.filter(status="writing").count() == 0
+    assert BacktestResult.objects.filter(kind="daily", day=FIRST, baseline="", scope_type="all").count() == 2
+    assert DriftCheck.objects.filter(as_of=FIRST + DAY).count() == 1
+
+
+def test_where_nobody_serves_the_day_tries_to_train_and_says_what_is_missing(acme):
+    set_clock(acme, FIRST)
+
+    report = run(acme)
+
+    assert report["retrain"] == {
+        "refused": f"Acme Stores has no sales before {FIRST}. Load some: manage.py load_sales FILE."
+    }
+    assert report["status"] == "skipped"
+    assert "load_sales" in report["reason"] or "retrain first" in report["reason"]
+
+
+def test_a_retrain_that_fails_stops_no_forecast(sold, monkeypatch):
+    monkeypatch.setattr(day.retraining_job, "retrain_here", lambda *_args, **_kwargs: _refuse())
+
+    report = day.run_day(sold, FIRST, retrain_due=True)
+
+    assert report["retrain"] == {"refused": "too little memory"}
+    assert report["status"] == "completed"
+
+
+def _refuse() -> None:
+    raise Refusal("too little memory")
+
+
+# --- Days one after the other
+
+
+def test_a_replay_yields_for_every_day_what_pandas_makes_of_the_rows(sold):
+    replay(sold, FIRST, LAST + DAY, retrain_due=lambda _day: False)
+
+    served = pd.DataFrame(
+        Forecast.objects.filter(lead=1).values("store_id", "product_id", "date", "prediction", "actual")
+    )
+    truth = pd.DataFrame(Sale.objects.values("store_id", "product_id", "date", "quantity"))
+    merged = served.merge(truth, on=["store_id", "product_id", "date"], how="left")
+    scored = merged[merged["date"] <= LAST]
+    assert set(served["date"]) == {FIRST + n * DAY for n in range(7)}
+    assert np.allclose(scored["actual"].astype(float), scored["quantity"].fillna(0).clip(lower=0))
+    mae = (scored["prediction"] - scored["actual"].astype(float)).abs().groupby(scored["date"]).mean()
+    results = BacktestResult.objects.filter(kind="daily", baseline="", scope_type="all", version__version="v1")
+    assert dict(results.values_list("day", "mae")) == pytest.approx(mae.to_dict())
+    assert set(ShadowPrediction.objects.values_list("forecast_date", flat=True)) == set(served["date"])
+    assert sold.today() == LAST + DAY
+
+
+def test_a_replay_goes_forward_only(sold):
+    replay(sold, FIRST, FIRST + DAY, retrain_due=lambda _day: False)
+
+    with pytest.raises(NotForward, match=f"has run on {FIRST + DAY} already"):
+        replay(sold, FIRST, LAST, retrain_due=lambda _day: False)
+    with pytest.raises(NotForward, match="is before"):
+        replay(sold, LAST, FIRST, retrain_due=lambda _day: False)
+    assert last_run(sold) == FIRST + DAY
+
+
+def test_decisions_are_told_in_order_with_their_reasons(sold, bob):
+    version = ModelVersion.objects.get(version="v2")
+    review(version, "reject", by=bob, notes="no better")
+
+    told = decisions(sold, FIRST, LAST)
+
+    assert [one.version for one in told] == ["v1", "v2", "v2"]
+    assert (told[2].by, told[2].reason) == (str(bob), "rejected: no better")
+    assert all(one.reason for one in told)
+
+
+def test_the_commands_refuse_days_to_come(sold, capsys):
+    with pytest.raises(CommandError, match="has not come yet"):
+        call_command("run_day", "--as-of", str(FIRST + DAY))
+    with pytest.raises(CommandError, match="cannot stand at 2100-01-01"):
+        call_command("replay", "--from", str(FIRST), "--to", "2100-01-01")
+    call_command("run_day", "--as-of", str(FIRST), "--json")
+    assert json.loads(capsys.readouterr().out)["status"] == "completed"

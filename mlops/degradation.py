@@ -1,0 +1,181 @@
+"""Whether a champion has become worse than in its own hold-out: by WAPE, as a fall in demand lowers MAE."""
+
+import datetime as dt
+import math
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from alerts.alerting import raise_alert
+from alerts.models import MLAlert
+from mlops.backtests import ONE_DAY_AHEAD
+from mlops.models import BacktestResult, DegradationCheck, ModelPolicy, ModelVersion
+from shelfops.models import MODEL_NAME_DEFAULT, Customer
+
+DIGITS = 9  # so that exactly the threshold is not above it
+
+
+@dataclass(frozen=True)
+class Window:
+    """A version's forecasts one day ahead over some days: scored days and rows, units of error, units sold."""
+
+    first_day: dt.date
+    last_day: dt.date
+    days: int
+    rows: int
+    error: float
+    units: float
+
+    @property
+    def length(self) -> int:
+        return (self.last_day - self.first_day).days + 1
+
+    @property
+    def wape(self) -> float | None:
+        """sum|error| / sum(actual); None where nothing was sold."""
+        return self.error / self.units if self.units > 0 else None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether it is degraded, None where that cannot be told, with the numbers and the reason in words."""
+
+    recent_wape: float | None
+    holdout_wape: float | None
+    increase_pct: float | None
+    degraded: bool | None
+    reason: str
+
+
+def check(customer: Customer, *, as_of: dt.date, last_day: dt.date) -> list[DegradationCheck]:
+    """Looks at every champion as of the night, by its forecasts up to `last_day`, and tells people once per episode."""
+    policy = ModelPolicy.of(customer)
+    champions = ModelVersion.objects.of(customer, MODEL_NAME_DEFAULT).champions().order_by("pk")
+    found = []
+    for champion in champions.select_related("customer"):
+        recent = window(champion, last_day, policy)
+        found.append(respond(champion, measure(recent, holdout_wape(champion), policy), recent, as_of=as_of))
+    return found
+
+
+# --- Measuring
+
+
+def window(version: ModelVersion, last_day: dt.date, policy: ModelPolicy) -> Window:
+    """The days up to `last_day` on which it served; what it said in shadow before does not count."""
+    first_day = last_day - dt.timedelta(days=policy.drift_recent_days - 1)
+    daily = _one_day_ahead(version, BacktestResult.Kind.DAILY)
+    served = daily.filter(day__range=(max(first_day, version.champion_since or first_day), last_day))
+    rows = list(served.values_list("n", "mae", "units"))
+    return Window(
+        first_day=first_day,
+        last_day=last_day,
+        days=len(rows),
+        rows=sum(n for n, _mae, _units in rows),
+        error=math.fsum(n * mae for n, mae, _units in rows),
+        units=math.fsum(units for _n, _mae, units in rows),
+    )
+
+
+def holdout_wape(version: ModelVersion) -> float | None:
+    """Its WAPE one day ahead over the whole hold-out; None for a version that drift asked for, which has none."""
+    whole = _one_day_ahead(version, BacktestResult.Kind.HOLDOUT).order_by("first_day", "-day").first()
+    return whole.wape if whole else None
+
+
+def _one_day_ahead(version: ModelVersion, kind: BacktestResult.Kind) -> "QuerySet[BacktestResult]":
+    return BacktestResult.objects.filter(
+        version=version, kind=kind, baseline="", lead_band=ONE_DAY_AHEAD, scope_type=BacktestResult.Scope.ALL
+    )
+
+
+def measure(recent: Window, holdout: float | None, policy: ModelPolicy) -> Finding:
+    """increase = (recent WAPE - hold-out WAPE) / hold-out WAPE x 100; strictly more than the policy's is degraded."""
+    wape = recent.wape
+
+    def unknown(why: str) -> Finding:
+        return Finding(wape, holdout, None, None, f"it cannot be told whether it has become worse: {why}")
+
+    if holdout is None or holdout <= 0:
+        return unknown("it has no hold-out one day ahead to be compared with")
+    if recent.days < policy.drift_min_days_share * recent.length or recent.rows < policy.drift_min_rows:
+        return unknown(
+            f"{recent.rows} forecasts of {recent.days} days were scored in the last {recent.length} days, "
+            f"and it takes {policy.drift_min_rows} of {policy.drift_min_days_share:.0%} of the days"
+        )
+    if wape is None:
+        return unknown("nothing was sold")
+    increase = (wape - holdout) / holdout * 100
+    degraded = round(increase, DIGITS) > policy.degradation_pct
+    words = f"{abs(increase):.1f} % {'worse' if increase > 0 else 'better'}"
+    return Finding(wape, holdout, increase, degraded, f"WAPE {wape:.1%} against {holdout:.1%} in its hold-out: {words}")
+
+
+# --- Telling
+
+
+@transaction.atomic
+def respond(champion: ModelVersion, finding: Finding, recent: Window, *, as_of: dt.date) -> DegradationCheck:
+    """Writes the night's check; the first degraded one of an episode raises the alert.
+
+    An episode ends with the first night that is not degraded; a night without a verdict neither ends nor begins one.
+    """
+    numbers = {
+        "recent_wape": finding.recent_wape,
+        "holdout_wape": finding.holdout_wape,
+        "increase_pct": finding.increase_pct,
+        "degraded": finding.degraded,
+    }
+    ModelVersion.objects.select_for_update(no_key=True).get(pk=champion.pk)  # one night, one writer
+    known = DegradationCheck.objects.filter(version=champion, as_of=as_of).select_related("version").first()
+    if known and all(getattr(known, name) == value for name, value in numbers.items()):
+        return known
+    begins = finding.degraded and not (known and known.degraded) and not _was_degraded(champion, as_of)
+    written, _ = DegradationCheck.objects.update_or_create(
+        version=champion, as_of=as_of, defaults={"customer": champion.customer, **numbers}
+    )
+    if begins:
+        _tell(champion, finding, recent, as_of)
+    return written
+
+
+def _was_degraded(version: ModelVersion, as_of: dt.date) -> bool:
+    """By its last verdict before this night, since it became champion."""
+    since = version.champion_since or as_of
+    checks = DegradationCheck.objects.filter(version=version, as_of__range=(since, as_of - dt.timedelta(days=1)))
+    checks = checks.filter(degraded__isnull=False)
+    last = checks.order_by("as_of").last()
+    return last is not None and bool(last.degraded)
+
+
+def _tell(champion: ModelVersion, finding: Finding, recent: Window, as_of: dt.date) -> None:
+    name, limit = champion.version, ModelPolicy.of(champion.customer).degradation_pct
+    raise_alert(
+        champion.customer,
+        MLAlert.Type.BACKTEST_DEGRADATION,
+        title=f"{name} forecasts worse than in its hold-out",
+        message=(
+            f"One day ahead, over the {recent.days} days up to {recent.last_day}: {finding.reason}. More than "
+            f"{limit:g} % worse counts. See on its page which departments and stores carry it; then retrain, or "
+            "dismiss this alert where the reason is known and passes."
+        ),
+        metadata={
+            "model_name": champion.model_name,
+            "version": name,
+            "segment": champion.segment,
+            "recent_wape": finding.recent_wape,
+            "holdout_wape": finding.holdout_wape,
+            "increase_pct": finding.increase_pct,
+            "threshold_pct": limit,
+            "first_day": recent.first_day.isoformat(),
+            "last_day": recent.last_day.isoformat(),
+            "days": recent.days,
+            "rows": recent.rows,
+        },
+        action_url=f"/models/{name}",
+        dedupe=f"{champion.model_name}:{name}:{as_of}",
+        model_name=champion.model_name,
+        version=name,
+        segment=champion.segment,
+    )

@@ -1,0 +1,39 @@
+"""Numbers as people read them, and the table that a page shows them in."""
+
+from dataclasses import dataclass
+from typing import Any
+
+UNKNOWN = "–"
+Row = list[Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a page, as the theme's table component takes it."""
+
+    title: str
+    headers: list[str]
+    rows: list[Row]
+
+
+def figure(value: float | None) -> str:
+    """Three digits that count, or whole thousands."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}"
+
+
+def percent(share: float | None) -> str:
+    """0.123 is 12.3 %."""
+    return UNKNOWN if share is None else f"{share * 100:.1f} %"
+
+
+def change(percentage: float | None) -> str:
+    """Signed, of what is in percent already: 12.3 is +12.3 %."""
+    return UNKNOWN if percentage is None else f"{percentage:+.1f} %"
+
+
+def better(value: float, unit: str, words: tuple[str, str] = ("better", "worse")) -> str:
+    """Above 0 is the first word: 6.1 % better; the same where no digit shows."""
+    size = f"{abs(value):.1f}"
+    return "the same" if size == "0.0" else f"{size} {unit} {words[0] if value > 0 else words[1]}"

@@ -1,0 +1,227 @@
+"""An incident is opened once, closed once, and never outlives the champion that drifted."""
+
+import datetime as dt
+
+import pytest
+from django.db import IntegrityError
+
+from alerts.models import MLAlert
+from mlops import incidents, promotion
+from mlops.incidents import AlreadyClosed
+from mlops.models import DriftCheck, DriftIncident, ModelRetrainingLog, ModelVersion
+from mlops.review import review
+from mlops.tests.ledger import DAY, a_version
+
+pytestmark = pytest.mark.django_db
+Outcome, Verdict = DriftIncident.Outcome, DriftIncident.Verdict
+NIGHT = DAY + dt.timedelta(days=1)
+NUMBERS = {"baseline_mae": 12.8, "recent_mae": 18.5, "drift_pct": 44.53125}
+
+
+@pytest.fixture
+def champion(acme):
+    acme.clock = NIGHT
+    acme.save()
+    return a_version(acme, "champion")
+
+
+def a_check(champion, as_of=NIGHT, **numbers):
+    return DriftCheck.objects.create(
+        customer=champion.customer,
+        segment=champion.segment,
+        as_of=as_of,
+        champion=champion,
+        verdict="drift",
+        reason="worse",
+        **(NUMBERS | numbers),
+    )
+
+
+def answered(champion, failure=""):
+    """An incident with its alert and, unless the retrain failed, its challenger."""
+    incident = incidents.detected(a_check(champion))
+    log = None
+    if not failure:
+        version = a_version(champion.customer, "challenger", trigger="drift_detected")
+        log = version.run
+    incidents.answer(incident, log, dossier={"why": "Because."}, suggested=Verdict.REAL, failure=failure)
+    incident.refresh_from_db()
+    return incident
+
+
+# --- Opening
+
+
+def test_drift_opens_one_incident_with_its_numbers(champion):
+    check = a_check(champion)
+    incident = incidents.detected(check)
+
+    assert incidents.detected(check) == incident == DriftIncident.objects.get()
+    assert (incident.champion, incident.opened_on, incident.drift_pct) == (champion, NIGHT, 44.53125)
+    assert incidents.evidence(incident) == {
+        "baseline_mae": 12.8,
+        "recent_mae": 18.5,
+        "drift_pct": 44.531,
+        "incident_id": incident.pk,
+    }
+
+
+def test_a_later_night_updates_an_open_incident(champion):
+    first = incidents.detected(a_check(champion))
+    later = incidents.detected(a_check(champion, NIGHT + dt.timedelta(days=3), recent_mae=20.0))
+
+    assert later == first
+    assert (later.recent_mae, later.last_seen_on) == (20.0, NIGHT + dt.timedelta(days=3))
+
+
+def test_an_earlier_night_does_not_undo_the_evidence(champion):
+    incidents.detected(a_check(champion))
+    incident = incidents.detected(a_check(champion, NIGHT - dt.timedelta(days=1), recent_mae=99.0))
+
+    assert (incident.recent_mae, incident.last_seen_on) == (18.5, NIGHT)
+
+
+def test_segments_and_customers_have_incidents_of_their_own(champion, acme, globex):
+    others = [a_version(acme, "champion", segment="department:Dairy"), a_version(globex, "champion")]
+    found = {incidents.detected(a_check(one)) for one in (champion, *others)}
+
+    assert len(found) == 3
+
+
+def test_two_open_incidents_of_one_segment_are_impossible(champion):
+    incident = incidents.detected(a_check(champion))
+    with pytest.raises(IntegrityError):
+        DriftIncident.objects.create(
+            customer=incident.customer,
+            segment="global",
+            champion=champion,
+            opened_on=NIGHT,
+            last_seen_on=NIGHT,
+            **NUMBERS,
+        )
+
+
+def test_what_a_former_champion_did_opens_nothing(champion, acme):
+    check = a_check(champion)
+    a_version(acme, "champion")
+
+    assert incidents.detected(check) is None
+    assert not DriftIncident.objects.exists()
+
+
+# --- Answering
+
+
+def test_an_incident_is_answered_once(champion, acme):
+    incident = answered(champion)
+
+    assert incidents.unanswered(acme) == []
+    assert incidents.answer(incident, None, dossier={}, suggested=Verdict.REAL, failure="again") is None
+    incident.refresh_from_db()
+    assert (incident.challenger.version, incident.suggested_verdict, incident.dossier) == (
+        "v2",
+        "real",
+        {"why": "Because."},
+    )
+    assert MLAlert.objects.get().message.endswith("What the data suggest: The model has become worse. Because.")
+
+
+def test_a_failed_answer_is_an_answer(champion, acme):
+    incident = answered(champion, failure="There are 20 days and a fit needs 37.")
+
+    assert incidents.unanswered(acme) == []
+    alert = MLAlert.objects.get()
+    assert (incident.status, incident.challenger, alert.version) == ("open", None, "")
+    assert alert.action_url == f"/admin/mlops/driftincident/{incident.pk}/change/"
+    assert "v1 still serves: There are 20 days and a fit needs 37. Remove the cause" in alert.message
+
+
+def test_an_incident_without_alert_waits_for_an_answer(champion, acme, globex):
+    incident = incidents.detected(a_check(champion))
+
+    assert (incidents.unanswered(acme), incidents.unanswered(globex)) == ([incident], [])
+
+
+# --- Closing
+
+
+def test_approving_the_challenger_closes_it_as_replaced(champion, alice):
+    incident = answered(champion)
+    review(incident.challenger, "approve", by=alice, notes="seen", verdict="real")
+
+    incident.refresh_from_db()
+    assert (incident.status, incident.outcome, incident.verdict) == ("closed", "replaced", "real")
+    assert (incident.closed_by, incident.closed_on) == (alice, NIGHT)
+    assert MLAlert.objects.get().status == "actioned"
+
+
+def test_rejecting_the_challenger_keeps_the_champion(champion, alice):
+    incident = answered(champion)
+    review(incident.challenger, "reject", by=alice, notes="a price change", verdict="calendar_or_level")
+
+    incident.refresh_from_db()
+    champion.refresh_from_db()
+    assert (incident.outcome, incident.verdict, champion.status) == ("no_replacement", "calendar_or_level", "champion")
+    assert (incident.closed_by, MLAlert.objects.get().status) == (alice, "actioned")
+
+
+@pytest.mark.parametrize("failure", ["", "The disk was full."])
+def test_any_other_promotion_overtakes_it_and_its_alert(champion, acme, failure):
+    incident = answered(champion, failure=failure)
+    winner = a_version(acme, "candidate")
+    promotion.promote(winner, by=None, reason="6 % better", as_of=NIGHT)
+
+    incident.refresh_from_db()
+    alert = MLAlert.objects.get()
+    assert (incident.status, incident.outcome, incident.closed_by) == ("closed", "overtaken", None)
+    assert incident.reason == f"{winner} became champion: 6 % better"
+    assert (alert.status, alert.decision, alert.notes) == ("dismissed", "overtaken", incident.reason)
+
+
+def test_a_rollback_overtakes_it(champion, acme, bob):
+    newer = a_version(acme, "champion")
+    incident = answered(newer)
+    promotion.roll_back(champion, by=bob, reason="the old one did better", as_of=NIGHT)
+
+    incident.refresh_from_db()
+    assert incident.outcome == "overtaken"
+
+
+def test_a_promotion_in_another_segment_changes_nothing(champion, acme):
+    incident = answered(champion)
+    a_version(acme, "champion", segment="department:Dairy")
+
+    incident.refresh_from_db()
+    assert (incident.status, MLAlert.objects.get().status) == ("open", "unread")
+
+
+def test_a_promotion_that_is_undone_leaves_the_incident_open(champion, acme, monkeypatch):
+    incident = answered(champion)
+    monkeypatch.setattr(incidents.acting, "overtake", lambda *_a, **_o: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        promotion.promote(a_version(acme), by=None, reason="better", as_of=NIGHT)
+
+    incident.refresh_from_db()
+    champion.refresh_from_db()
+    assert (incident.status, champion.status) == ("open", "champion")
+
+
+def test_it_is_closed_once(champion, bob):
+    incident = answered(champion)
+    incidents.close(incident, Outcome.NO_REPLACEMENT, by=bob, reason="as usual", as_of=NIGHT, verdict=Verdict.REAL)
+
+    with pytest.raises(AlreadyClosed, match=f"was closed on {NIGHT} by {bob}: the champion stays \\(as usual\\)"):
+        incidents.close(incident, Outcome.REPLACED, by=None, reason="late", as_of=NIGHT)
+    with pytest.raises(AlreadyClosed):
+        incidents.judge(incident, Verdict.DATA_FAULT)
+
+
+def test_only_an_open_incident_waits_for_a_decision_about_its_challenger(champion, bob):
+    incident = answered(champion)
+    version = ModelVersion.objects.get(version="v2")
+
+    assert incidents.of_challenger(version) == incident
+    assert incidents.of_challenger(champion) is None
+    incidents.close(incident, Outcome.NO_REPLACEMENT, by=bob, reason="as usual", as_of=NIGHT)
+    assert incidents.of_challenger(version) is None
+    assert ModelRetrainingLog.objects.get().drift_incidents.get() == incident

@@ -1,0 +1,144 @@
+"""What the page of a version shows beside its fields: decision, guards, shadow test, backtest, what moves the model."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import F
+from django.template.loader import render_to_string
+from django.utils.text import capfirst
+
+from mlops.feature_names import feature_name
+from mlops.figures import UNKNOWN, Table, figure, percent
+from mlops.models import BacktestResult, ModelVersion, ShadowTest
+
+STRONGEST = 15
+
+
+def tables(version: ModelVersion) -> list[Table]:
+    """Those that have something to show, in the order in which one asks."""
+    decision = version.decision
+    champion = decision.get("champion", "")
+    found = [
+        *_compared(decision, {"candidate": "This version's recipe", "champion": f"{champion}, by its recipe"}),
+        *_shadow(version),
+        _backtest(version),
+        _importances(version.importances),
+    ]
+    return [table for table in found if table.rows]
+
+
+def _compared(decision: dict[str, Any], names: dict[str, str], where: str = "") -> list[Table]:
+    """What a decision rests on, where there is one: `names` are those that were compared, beside seasonal naive."""
+    comparison = decision.get("comparison", {})
+    return [
+        _guards(decision.get("guards", []), f"Guards{where}"),
+        _measures(comparison, {**names, "naive": "Seasonal naive"}, where),
+        _departments(comparison.get("departments", []), f"Departments{where}"),
+    ]
+
+
+def _shadow(version: ModelVersion) -> list[Table]:
+    """How far its shadow test is, and what came of it."""
+    test: ShadowTest | None = getattr(version, "shadow_test", None)
+    if test is None:
+        return []
+    names = {"candidate": version.version, "champion": "Who served beside it"}
+    return [_progress(test), *_compared(test.result, names, " in shadow"), _served(test.result.get("served", []))]
+
+
+def _progress(test: ShadowTest) -> Table:
+    unknown = test.improvement_pct is None
+    row = [
+        test.started_on,
+        test.get_status_display().lower(),
+        f"{test.days} of {test.target_days}",
+        f"{test.samples:,}",
+        figure(test.champion_mae),
+        figure(test.challenger_mae),
+        UNKNOWN if unknown else f"{figure(test.improvement_pct)} %",
+        UNKNOWN if unknown else f"{figure(test.lower)} to {figure(test.upper)} %",
+        test.get_verdict_display() or UNKNOWN,
+    ]
+    headers = ["since", "", "days scored", "rows", "champion's MAE", "its MAE", "improvement", "interval", "verdict"]
+    return Table("Shadow test", headers, [row])
+
+
+def _served(served: Iterable[dict[str, Any]]) -> Table:
+    rows = [[one["version"], one["first_day"], one["last_day"], one["days"], f"{one['samples']:,}"] for one in served]
+    return Table("Who served beside it in shadow", ["version", "first day", "last day", "days", "rows"], rows)
+
+
+def _guards(guards: Iterable[dict[str, Any]], title: str) -> Table:
+    rows = [
+        [_verdict(guard["passed"]), guard["name"], figure(guard["value"]), _limit(guard["limit"]), guard["sentence"]]
+        for guard in guards
+    ]
+    return Table(title, ["", "guard", "value", "limit", "in words"], rows)
+
+
+def _verdict(passed: bool) -> str:
+    text, variant = ("passed", "success") if passed else ("failed", "danger")
+    return render_to_string("unfold/helpers/label.html", {"text": text, "variant": variant})
+
+
+def _measures(comparison: dict[str, Any], names: dict[str, str], where: str) -> Table:
+    rows = [
+        [
+            name,
+            figure(measures["mae"]),
+            figure(measures["rmse"]),
+            percent(measures["mape"]),
+            percent(measures["bias"]),
+            ", ".join(f"{band} {percent(share)}" for band, share in (measures["coverage"] or {}).items()) or UNKNOWN,
+        ]
+        for key, name in names.items()
+        if (measures := comparison.get(key))
+    ]
+    days = f"{comparison.get('days')} days, {comparison.get('n')} rows, {figure(comparison.get('units'))} units"
+    return Table(f"On the same rows{where} ({days})", ["forecast", "MAE", "RMSE", "MAPE", "bias", "coverage"], rows)
+
+
+def _departments(departments: Iterable[dict[str, Any]], title: str) -> Table:
+    rows = [
+        [
+            one["name"] or "none",
+            figure(one["units"]),
+            figure(one["candidate_mae"]),
+            figure(one["champion_mae"]),
+            f"{figure(one['worse_pct'])} %",
+            f"{figure(one['lower'])} to {figure(one['upper'])} %",
+        ]
+        for one in departments
+    ]
+    headers = ["department", "units", "MAE", "champion's MAE", "MAE against the champion's", "interval"]
+    return Table(title, headers, rows)
+
+
+def _backtest(version: ModelVersion) -> Table:
+    """The hold-out as a whole, per lead band, beside the baselines."""
+    whole = version.backtests.filter(
+        kind=BacktestResult.Kind.HOLDOUT, scope_type=BacktestResult.Scope.ALL, first_day__lt=F("day")
+    )
+    rows = [
+        [
+            one.lead_band,
+            one.baseline.replace("_", " ") or version.version,
+            one.n,
+            figure(one.mae),
+            percent(one.wape),
+            figure(one.rmse),
+            percent(one.bias),
+            percent(one.coverage),
+        ]
+        for one in whole.order_by("lead_band", "baseline")
+    ]
+    return Table("Hold-out", ["days ahead", "forecast", "rows", "MAE", "WAPE", "RMSE", "bias", "coverage"], rows)
+
+
+def _importances(importances: list[dict[str, Any]]) -> Table:
+    rows = [[capfirst(feature_name(one["feature"])), percent(one["share"])] for one in importances[:STRONGEST]]
+    return Table("What moves it", ["feature", "share of all effect"], rows)
+
+
+def _limit(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.4g}"

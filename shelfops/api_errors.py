@@ -1,0 +1,88 @@
+"""One shape for what goes wrong: messages by field, or one `detail`; a wrong state also says what is allowed."""
+
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.views import defaults
+from rest_framework import status
+from rest_framework.exceptions import ValidationError
+from rest_framework.response import Response
+from rest_framework.views import exception_handler
+
+from alerts.acting import NotesRequired
+from forecasting.orders import BadOrder
+from forecasting.serving import OutOfReach, UnknownItem
+from forecasting.tiers import UnknownTier
+from forecasting.train import BadParameter
+from mlops.experiments import BadProposal, FourEyes
+from mlops.review import UnknownVerdict
+from mlops.routing import NobodyServes
+from shelfops.refusals import Refusal
+
+# What a refusal answers with, by its class; 409 where it is not listed: the state does not allow it.
+STATUSES: dict[type[Refusal], int] = {
+    BadOrder: status.HTTP_400_BAD_REQUEST,
+    BadProposal: status.HTTP_400_BAD_REQUEST,
+    FourEyes: status.HTTP_403_FORBIDDEN,
+    BadParameter: status.HTTP_400_BAD_REQUEST,
+    UnknownTier: status.HTTP_400_BAD_REQUEST,
+    NotesRequired: status.HTTP_400_BAD_REQUEST,
+    OutOfReach: status.HTTP_400_BAD_REQUEST,
+    UnknownVerdict: status.HTTP_400_BAD_REQUEST,
+    NobodyServes: status.HTTP_404_NOT_FOUND,
+    UnknownItem: status.HTTP_404_NOT_FOUND,
+}
+SERVER_ERROR = "This is a fault of the program: its log holds the details."
+
+
+def handle(error: Exception, context: dict[str, Any]) -> Response | None:
+    """The answer to what a view has raised; None for a fault of the program."""
+    if isinstance(error, Refusal):
+        return _refused(error)
+    if isinstance(error, RequestDataTooBig):
+        return Response({"detail": "The body is too large."}, status.HTTP_413_REQUEST_ENTITY_TOO_LARGE)
+    if isinstance(error, SuspiciousOperation | UnreadablePostError):
+        return Response({"detail": "The request cannot be read."}, status.HTTP_400_BAD_REQUEST)
+    if isinstance(error, DjangoValidationError):
+        error = ValidationError(getattr(error, "message_dict", {"detail": " ".join(error.messages)}))
+    if isinstance(error, ValidationError) and isinstance(error.detail, list):
+        return Response({"detail": " ".join(map(str, error.detail))}, status.HTTP_400_BAD_REQUEST)
+    return exception_handler(error, context)
+
+
+def _refused(refusal: Refusal) -> Response:
+    code = next((STATUSES[kind] for kind in type(refusal).__mro__ if kind in STATUSES), status.HTTP_409_CONFLICT)
+    data: dict[str, Any] = {"detail": str(refusal)}
+    if code == status.HTTP_409_CONFLICT:
+        data["allowed"] = list(getattr(refusal, "allowed", []))
+    return Response(data, code)
+
+
+# --- What happens before or after a view, told as JSON to whoever calls the API
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if not _is_api(request):
+        return defaults.page_not_found(request, exception)
+    return JsonResponse({"detail": "No endpoint has this address."}, status=404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({"detail": SERVER_ERROR}, status=500) if _is_api(request) else defaults.server_error(request)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if not _is_api(request):
+        return defaults.bad_request(request, exception)
+    return JsonResponse({"detail": "The request cannot be read."}, status=400)
+
+
+def _is_api(request: HttpRequest) -> bool:
+    return request.path.startswith("/api/")
+
+
+def unknown_endpoint(request: HttpRequest) -> HttpResponse:
+    """Ends the API's addresses, so that the site's own error page is never asked."""
+    raise Http404

@@ -1,0 +1,130 @@
+"""The first page: what needs a decision, how the champion does, what runs, and how fresh everything is."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Case, Count, F, IntegerField, Value, When
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+
+from alerts.models import MLAlert
+from forecasting.freshness import Freshness, freshness
+from mlops.champion_health import Health, health
+from mlops.figures import UNKNOWN, better, percent
+from mlops.models import ModelExperiment, ModelPolicy
+from shelfops import chosen, run_page, schedules
+from shelfops.models import Customer, JobRun
+
+MOST_ASKED = 20
+MOST_RUNS = 5
+OPEN_EXPERIMENTS = ("proposed", "approved", "in_progress", "shadow_testing")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a new customer does next, in order."""
+
+    name: str
+    is_done: bool
+    how: str
+    command: str = ""
+    url: str = ""
+
+
+def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """What the theme calls before it shows the first page."""
+    customer = chosen.customer(request)
+    shown = {"customer": customer, "customers": chosen.customers(request)}
+    return {**context, **shown, **(_of(customer) if customer else {})}
+
+
+def _of(customer: Customer) -> dict[str, Any]:
+    policy = ModelPolicy.of(customer)
+    found, fresh = health(customer, policy), freshness(customer, policy)
+    experiments, (running, ended) = _experiments(customer), _runs(customer)
+    steps = list(_steps(customer, found, fresh))
+    return {
+        "today": fresh.today,
+        "alerts": list(_asking(customer)),
+        "proposals": _proposals(customer) if experiments.get("proposed") else [],
+        "health": found,
+        "policy": policy,
+        "chart": found.chart() if found and found.checks else None,
+        "fresh": fresh,
+        "running": running,
+        "runs": ended,
+        "coming": _coming(customer),
+        "experiments": [(status.label, experiments.get(status.value, 0)) for status in _shown(experiments)],
+        "coverage": percent(found.coverage if found else None),
+        "against_naive": _better(found.against_naive_pct if found else None),
+        "wanted": f"{policy.interval_level:.0%}".replace("%", " %"),
+        "steps": [] if all(step.is_done for step in steps) else steps,
+    }
+
+
+def _better(value: float | None) -> str:
+    return UNKNOWN if value is None else better(value, "%")
+
+
+def _asking(customer: Customer) -> Any:
+    """Alerts on which somebody has to decide: the gravest first, then those whose time is up the soonest."""
+    gravity = Case(
+        *(When(severity=severity, then=Value(at)) for at, severity in enumerate(MLAlert.Severity.values)),
+        output_field=IntegerField(),
+    )
+    asking = MLAlert.objects.open().filter(customer=customer, requires_action=True)
+    return asking.order_by(gravity, F("due_at").asc(nulls_last=True), "-created_at")[:MOST_ASKED]
+
+
+def _proposals(customer: Customer) -> list[ModelExperiment]:
+    """Experiments that wait for a manager, the oldest first."""
+    waiting = ModelExperiment.objects.filter(customer=customer, status=ModelExperiment.Status.PROPOSED)
+    return list(waiting.select_related("proposed_by").order_by("created_at")[:MOST_ASKED])
+
+
+def _experiments(customer: Customer) -> dict[str, int]:
+    rows = ModelExperiment.objects.filter(customer=customer).order_by().values_list("status")
+    return dict(rows.annotate(Count("pk")))
+
+
+def _shown(experiments: dict[str, int]) -> list[ModelExperiment.Status]:
+    """The open states always, the others where there is one."""
+    return [
+        status for status in ModelExperiment.Status if status.value in OPEN_EXPERIMENTS or experiments.get(status.value)
+    ]
+
+
+def _runs(customer: Customer) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Those at work or waiting, and those that ended last."""
+    newest = JobRun.objects.filter(customer=customer).select_related("requested_by").defer("result", "stages")
+    rows = [_run(run) for run in newest.order_by("-created_at", "-id")[:MOST_RUNS]]
+    return [row for row in rows if not row["run"].is_over], [row for row in rows if row["run"].is_over]
+
+
+def _run(run: JobRun) -> dict[str, Any]:
+    colour = run_page.COLOURS.get(JobRun.Status(run.status), "default")
+    return {"run": run, "title": run_page.title(run), "colour": colour}
+
+
+def _coming(customer: Customer) -> list[dict[str, Any]]:
+    """What the timetable does next, the soonest first."""
+    titles = {line.job: line.title for line in schedules.TIMETABLE}
+    coming = [
+        {"title": titles[job], "at": schedules.next_dues(line.crontab.schedule, timezone.now(), 1)[0]}
+        for job, line in schedules.lines_of(customer).items()
+        if line.enabled
+    ]
+    return sorted(coming, key=lambda one: one["at"])
+
+
+def _steps(customer: Customer, found: Health | None, fresh: Freshness) -> Iterator[Step]:
+    retrain = reverse("admin:mlops_modelretraininglog_changelist") + "retrain-now/"
+    has_sales = fresh.last_sales_day is not None
+    load = f"manage.py load_sales sales.csv --customer {customer.slug}"
+    yield Step("Load sales", has_sales, "A file with date, store, product and quantity, on the server:", load)
+    train = "It needs some weeks of sales and takes some minutes."
+    yield Step("Train the first model", found is not None, train, url=retrain if has_sales else "")
+    nightly = "The night makes them by itself once there is a model. To have them now, on the server:"
+    yield Step("Forecast", fresh.forecasts is not None, nightly, f"manage.py run_day --customer {customer.slug}")

@@ -1,0 +1,282 @@
+"""Lists of the API: filtered, ordered, paged, the same queries however long, and never a 500 for a bad question."""
+
+import datetime as dt
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from mlops.tests.ledger import DAY
+from shelfops.tests.api_world import World, a_world, more
+
+V1 = "/api/v1"
+ITEM = "store_id=s1&product_id=p1"
+# Queries of a call by the bearer of a session, two of which are session and person, one the customer.
+QUERIES = {
+    "/models": 5,
+    "/models/v2": 7,
+    "/retraining-log": 6,
+    "/retraining-log/{world.log.pk}": 5,
+    "/retrain/{world.run.pk}": 4,
+    "/experiments": 5,
+    "/experiments/{world.in_shadow.pk}": 7,
+    "/experiments/{world.in_shadow.pk}/results": 6,
+    "/backtests": 4,
+    "/shadow-predictions": 4,
+    f"/forecasts?{ITEM}&from=2026-02-01&to=2026-03-03": 8,
+    "/routing": 5,
+    f"/routing?{ITEM}&at=2026-03-02": 4,
+    "/drift": 5,
+    "/drift/incidents": 5,
+    "/drift/incidents/{world.incident.pk}": 4,
+    "/ml-alerts": 5,
+    "/ml-alerts?status=unread": 5,
+    "/ml-alerts/{world.alert.pk}": 4,
+}
+BY_NUMBER = ["/models", "/experiments", "/retraining-log", "/routing", "/drift", "/drift/incidents", "/ml-alerts"]
+BY_CURSOR = ["/backtests", "/shadow-predictions", f"/forecasts?{ITEM}&from=2026-01-01&to=2026-03-03"]
+LISTS = BY_NUMBER + BY_CURSOR
+
+
+@pytest.fixture
+def world(acme) -> World:
+    return a_world(acme)
+
+
+@pytest.fixture
+def ask(alice, client_of):
+    """What alice is answered, and how it is: (status, data)."""
+    client = client_of(alice)
+
+    def get(path: str, **query: object):
+        answer = client.get(path if path.startswith("/api") else V1 + path, query)
+        return answer.status_code, answer.json()
+
+    return get
+
+
+def at(path: str, **query: object) -> str:
+    return path + ("&" if "?" in path else "?") + "&".join(f"{name}={value}" for name, value in query.items())
+
+
+@pytest.mark.parametrize("path", QUERIES)
+def test_a_call_takes_the_same_queries_however_long_the_list(path, world, alice, client_of, django_assert_num_queries):
+    client, address = client_of(alice), V1 + path.format(world=world)
+    assert client.get(address).status_code == 200
+    with django_assert_num_queries(QUERIES[path]):
+        client.get(address)
+    more(world, 19)
+    with django_assert_num_queries(QUERIES[path]):
+        answer = client.get(address).json()
+    assert not isinstance(answer.get("results"), list) or len(answer["results"]) >= 20
+
+
+# --- Pages
+
+
+@pytest.mark.parametrize("path", BY_NUMBER)
+def test_pages_are_numbered_and_hold_every_row_once(path, world, ask):
+    more(world, 9)
+    _, whole = ask(path)
+    assert set(whole) == {"count", "next", "previous", "results"}
+    seen, address = [], at(path, page_size=2)
+    while address:
+        code, page = ask(address)
+        assert code == 200
+        seen += page["results"]
+        address = page["next"] and urlsplit(page["next"]).path + "?" + urlsplit(page["next"]).query
+    assert seen == whole["results"]
+    assert len(seen) == whole["count"]
+
+
+@pytest.mark.parametrize("path", BY_CURSOR)
+def test_cursors_lead_through_every_row_and_back(path, world, ask):
+    more(world, 9)
+    _, whole = ask(path)
+    assert (set(whole), len(whole["results"])) == ({"next", "previous", "results"}, 10)
+    pages, (_, page) = [], ask(at(path, page_size=3))
+    pages.append(page)
+    while page["next"]:
+        _, page = ask(page["next"].removeprefix("http://testserver"))
+        pages.append(page)
+    assert [row for page in pages for row in page["results"]] == whole["results"]
+    for former in pages[-2::-1]:
+        _, page = ask(page["previous"].removeprefix("http://testserver"))
+        assert page["results"] == former["results"]
+    assert page["previous"] is None
+
+
+def test_a_row_that_arrives_meanwhile_moves_no_page(world, ask):
+    more(world, 5)
+    _, first = ask(at("/shadow-predictions", page_size=3))
+    row = world.challenger.shadow_predictions.first()
+    row.pk, row.store_id, row.forecast_date = None, "late", DAY + dt.timedelta(days=1)
+    row.save()
+    _, second = ask(first["next"].removeprefix("http://testserver"))
+    assert [row["store_id"] for row in second["results"]] == ["acme-3", "acme-4", "acme-5"]
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_the_newest_is_first(path, world, ask):
+    more(world, 4)
+    names = ["started_at", "day", "forecast_date", "date", "as_of", "valid_from", "opened_on", "created_at"]
+    _, answer = ask(path)
+    days = [next(row[name] for name in names if name in row) for row in answer["results"]]
+    assert len(days) > 1
+    assert days == sorted(days, reverse=True)
+
+
+def test_counting_ends_where_it_would_take_long(world, ask, monkeypatch):
+    monkeypatch.setattr("shelfops.rest.paging.MOST_COUNTED", 3)
+    _, answer = ask("/models")
+    assert (answer["count"], answer["count_is_at_least"]) == (3, True)
+    assert "count_is_at_least" not in ask("/models?status=champion")[1]
+
+
+# --- Filters
+
+FOUND = {
+    "/models?status=challenger": ["v4", "v3"],
+    "/models?segment=global&ordering=number": ["v1", "v2", "v3", "v4"],
+    "/models?ordering=-number": ["v4", "v3", "v2", "v1"],
+    "/models?segment=department:Toys": [],
+    "/models?from=2026-03-03": [],
+    "/models?from=2026-03-02&to=2026-03-02&status=archived": ["v1"],
+    "/backtests?status=champion": ["v2"],
+    "/backtests?version=v1": [],
+    "/backtests?is_baseline=true": [],
+    "/backtests?is_baseline=false&kind=daily&from=2026-03-02": ["v2"],
+    "/shadow-predictions?version=v3&champion=v2&store_id=acme-0": ["v3"],
+    "/shadow-predictions?has_actual=true": [],
+    "/routing?status=open": ["v2"],
+    "/routing?at=2026-03-01": [],
+    "/routing?version=v1&status=ended": ["v1"],
+    "/ml-alerts?alert_type=drift_detected": ["v4"],
+    "/ml-alerts?severity=warning&status=unread": ["v3"],
+    "/ml-alerts?status=read": [],
+    "/ml-alerts?overdue=true": [],
+    "/ml-alerts?requires_action=true&ordering=created_at": ["v4", "v3"],
+}
+
+
+@pytest.mark.parametrize("path", FOUND)
+def test_filters_narrow(path, world, ask):
+    code, answer = ask(path)
+    assert code == 200
+    assert [row["version"] for row in answer["results"]] == FOUND[path]
+
+
+@pytest.mark.parametrize(
+    ("path", "rows"),
+    [
+        ("/drift?status=open&verdict=drift&version=v2", 1),
+        ("/drift?status=closed", 0),
+        ("/drift/incidents?status=open", 1),
+        ("/drift/incidents?to=2026-03-01", 0),
+        ("/retraining-log?trigger_type=drift_detected&version=v4", 1),
+        ("/retraining-log?version=v4&segment=global&status=completed", 1),
+        ("/retraining-log?version=v3", 0),
+    ],
+)
+def test_filters_of_drift_and_the_log_narrow(path, rows, world, ask):
+    assert ask(path)[1]["count"] == rows
+
+
+def test_a_run_is_found_in_the_log(world, ask):
+    _, answer = ask("/retraining-log", retrain_id=world.run.pk)
+    assert [row["id"] for row in answer["results"]] == [world.log.pk]
+
+
+def test_days_of_alerts_are_the_customers(world, ask):
+    """Half past midnight UTC is still the day before in New York."""
+    world.alert.customer.timezone = "America/New_York"
+    world.alert.customer.save()
+    type(world.alert).objects.update(created_at=dt.datetime(2026, 3, 2, 0, 30, tzinfo=dt.UTC))
+    assert ask("/ml-alerts?from=2026-03-01&to=2026-03-01")[1]["count"] == 2
+    assert ask("/ml-alerts?from=2026-03-02")[1]["count"] == 0
+
+
+# --- Questions that are none
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_an_unknown_parameter_names_the_known_ones(path, world, ask):
+    code, answer = ask(at(path, colour="red"))
+    assert code == 400
+    assert answer["colour"][0].startswith("There is no such parameter. Known here: ")
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/models?status=king", "status"),
+        ("/models?status=", "status"),
+        ("/models?ordering=colour", "ordering"),
+        ("/models?from=01.03.2026", "from"),
+        ("/models?from=2026-02-30", "from"),
+        ("/models?to=20260301", "to"),
+        ("/models?to=0001-01-01", "to"),
+        ("/models?page=0", "page"),
+        ("/models?page=one", "page"),
+        ("/models?page=99999999999999999999", "page"),
+        ("/models?page_size=501", "page_size"),
+        ("/models?segment=a%00b", "segment"),
+        ("/models/v2?model_name=a%00b", "model_name"),
+        ("/models/v2?status=champion", "status"),
+        ("/backtests?cursor=abc", "cursor"),
+        ("/backtests?page=1", "page"),
+        ("/retraining-log?retrain_id=abc", "retrain_id"),
+        ("/retraining-log?retrain_id=99999999999999999999", "retrain_id"),
+        ("/ml-alerts?severity=red", "severity"),
+        ("/ml-alerts?overdue=maybe", "overdue"),
+        ("/forecasts?store_id=s1", "product_id"),
+        (f"/forecasts?{ITEM}&from=2026-03-02&to=2026-03-01", "to"),
+        (f"/forecasts?{ITEM}&from=2020-01-01&to=2026-03-01", "to"),
+        (f"/forecasts?{ITEM}&compute=true", "compute"),
+        ("/routing?store_id=s1", "product_id"),
+        (f"/routing?{ITEM}&version=v1", "version"),
+        ("/routing?at=yesterday", "at"),
+    ],
+)
+def test_a_bad_question_gets_400_by_field(path, field, world, ask):
+    code, answer = ask(path)
+    assert (code, list(answer)) == (400, [field])
+    assert all(isinstance(message, str) for message in answer[field])
+
+
+def test_a_page_after_the_last_is_not_found(world, ask):
+    assert ask("/models?page=3") == (404, {"detail": "There is no such page: the list ends before it."})
+
+
+@pytest.mark.parametrize("key", ["99999999999999999999999999", "0", "-1", "x", "1.5", "%00", "a%00b", "é", " "])
+@pytest.mark.parametrize("path", ["/ml-alerts/", "/models/", "/retrain/", "/retraining-log/", "/drift/incidents/"])
+def test_a_key_that_is_none_is_not_found(path, key, world, ask):
+    code, answer = ask(f"{path}{key}")
+    assert (code, list(answer)) == (404, ["detail"])
+
+
+def test_an_unknown_item_is_not_found(world, ask):
+    code, answer = ask("/forecasts?store_id=s1&product_id=p9")
+    assert (code, answer["detail"][:34]) == (404, "Acme Stores has no product “p9”. C")
+
+
+texts = st.one_of(st.text(max_size=30), st.sampled_from(["v2", "open", "2026-03-01", "true", "1", "-1", "1e400"]))
+
+
+@hypothesis_settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True
+)
+@given(
+    path=st.sampled_from([*LISTS, "/models/v2"]),
+    query=st.dictionaries(
+        st.sampled_from(["status", "segment", "version", "from", "to", "ordering", "page", "page_size", "cursor", "at",
+                         "store_id", "severity", "retrain_id", "overdue", "has_actual", "model_name", "x"]),
+        texts, max_size=4,
+    ),
+)  # fmt: skip
+def test_no_question_breaks_a_list(path, query, world, ask):
+    code, answer = ask(path.partition("?")[0], **query)
+    assert code in (200, 400, 404)
+    assert isinstance(answer, dict)

@@ -1,0 +1,144 @@
+"""The first page: what it asks for, what it says of model, data and runs, and whose rows it shows."""
+
+import datetime as dt
+
+import pytest
+from django.utils import timezone
+
+from alerts.models import MLAlert
+from alerts.tests.messages import an_alert
+from forecasting.models import FeedDay, ForecastRun, Store
+from mlops import experiments
+from mlops.models import BacktestResult, DriftCheck, ModelPolicy
+from mlops.tests.ledger import DAY, a_version
+from shelfops import customers
+from shelfops.models import Customer, JobRun, Membership, Role
+
+pytestmark = pytest.mark.django_db
+QUERIES = 22
+
+
+@pytest.fixture
+def at_work(acme):
+    """A customer with a champion, a night's check, sales up to yesterday, forecasts of today and a run at work."""
+    acme.clock, acme.timezone = DAY, "Europe/Berlin"
+    acme.save()
+    ModelPolicy.of(acme)
+    yesterday, version = DAY - dt.timedelta(days=1), a_version(acme, "champion")
+    DriftCheck.objects.create(
+        customer=acme, segment="global", as_of=DAY, champion=version, verdict="stable", recent_mae=1.4,
+        baseline_mae=1.25, recent_naive_mae=2.0, drift_pct=12.0, last_day=yesterday,
+    )  # fmt: skip
+    for coverage, n in ((0.8, 1), (0.9, 3)):
+        day = yesterday - dt.timedelta(days=n)
+        BacktestResult.objects.create(
+            customer=acme, version=version, kind="daily", origin=day, lead_band="1", first_day=day, day=day, n=n,
+            units=1, coverage=coverage,
+        )  # fmt: skip
+    store = Store.objects.create(customer=acme, code="s1")
+    FeedDay.objects.create(store=store, date=yesterday, status="complete")
+    ForecastRun.objects.create(customer=acme, as_of=DAY, origin=yesterday, status="published")
+    JobRun.objects.create(customer=acme, job="retrain", slot="x", status="running", stage="fitting", percent=40)
+    return acme
+
+
+def first_page(client_of, person):
+    return " ".join(client_of(person).get("/").content.decode().split())
+
+
+def test_what_needs_a_decision_comes_first_with_its_clock(acme, alice, client_of):
+    now = timezone.now()
+    an_alert(acme, MLAlert.Type.PROMOTION_PENDING, "v3", due_at=now + dt.timedelta(hours=2, minutes=5))
+    an_alert(acme, MLAlert.Type.DRIFT_DETECTED, "v4", due_at=now - dt.timedelta(hours=3, minutes=5))
+    page = first_page(client_of, alice)
+    assert "Needs you now" in page
+    assert page.index("Review Model v4") < page.index("Review Model v3")
+    assert '<strong class="late">overdue by 3 hours' in page
+    assert "due in 2 hours" in page
+
+
+def test_a_proposal_waits_for_a_manager(acme, alice, bob, client_of):
+    experiments.propose(acme, by=alice, name="Tiers", hypothesis="better", experiment_type="segmentation")
+    page = first_page(client_of, bob)
+    assert "Tiers" in page
+    assert "proposed by alice@acme.example" in page
+    assert "<dt>Proposed</dt><dd>1</dd>" in page
+
+
+def test_the_champion_stands_beside_its_month_its_limit_and_seasonal_naive(at_work, alice, client_of):
+    page = first_page(client_of, alice)
+    for text in [">1.40<", "+12.0 %", "they had 1.25; above 15 % is drift", "30.0 % better", "87.5 %", "wanted: 90 %"]:
+        assert text in page
+    assert "Drift: 15 % above them" in page
+    assert "1.44" in page  # the limit, in the table under the chart
+
+
+def test_it_tells_how_fresh_sales_and_forecasts_are(at_work, alice, client_of):
+    page = first_page(client_of, alice)
+    assert "complete up to 2026-03-01" in page
+    assert "up to date" in page
+    assert "of 2026-03-02, for the days up to 2026-03-15" in page
+    assert "from today" in page
+
+
+def test_days_that_are_not_in_are_counted(at_work, alice, client_of):
+    at_work.clock = DAY + dt.timedelta(days=3)
+    at_work.save()
+    page = first_page(client_of, alice)
+    assert "3 days missing" in page
+    assert "not from today" in page
+
+
+def test_a_run_at_work_shows_how_far_it_is(at_work, alice, client_of):
+    page = first_page(client_of, alice)
+    assert 'value="40"' in page
+    assert "40 %, fitting" in page
+
+
+def test_a_new_customer_is_told_what_to_do_next(root, client_of):
+    customers.create(Customer(slug="fresh", name="Fresh Foods", timezone="Europe/Berlin"))
+    page = first_page(client_of, root)
+    assert "What to do next" in page
+    assert "manage.py load_sales sales.csv --customer fresh" in page
+    assert "No model serves yet" in page
+    assert "Weekly retrain: Sunday" in page
+
+
+def test_an_installation_without_customers_says_so(root, client_of):
+    assert "Add the first customer" in first_page(client_of, root)
+
+
+def test_a_person_of_several_customers_switches_with_one_click(acme, globex, alice, client_of):
+    Membership.objects.create(user=alice, customer=globex, role=Role.RETAIL_OPS)
+    an_alert(globex, version="v7")
+    client = client_of(alice)
+    assert "Review Model v7" not in client.get("/").content.decode().partition('<div class="own board">')[2]
+    assert client.post("/customer", {"customer": "globex", "next": "/"})["Location"] == "/"
+    assert "Review Model v7" in client.get("/").content.decode().partition('<div class="own board">')[2]
+
+
+def test_nobody_chooses_a_customer_of_others(acme, globex, alice, client_of):
+    client = client_of(alice)
+    assert client.post("/customer", {"customer": "globex"}).status_code == 404
+    assert client.get("/customer").status_code == 405
+    assert "Globex" not in client.get("/").content.decode()
+
+
+def test_a_choice_leads_nowhere_else(acme, alice, client_of):
+    answer = client_of(alice).post("/customer", {"customer": "acme", "next": "https://evil.example/"})
+    assert answer["Location"] == "/"
+
+
+def test_it_asks_the_same_number_of_questions_of_any_customer(at_work, alice, client_of, django_assert_max_num_queries):
+    for number in range(12):
+        an_alert(at_work, version=f"v{number + 10}", dedupe=str(number))
+        JobRun.objects.create(customer=at_work, job="retrain", slot=str(number), requested_by=alice)
+    client = client_of(alice)
+    with django_assert_max_num_queries(QUERIES):
+        client.get("/")
+
+
+@pytest.mark.parametrize("word", ["None", "drift_detected", "shadow_testing", "nan", "run_day<"])
+def test_it_is_read_by_people(word, at_work, alice, client_of):
+    an_alert(at_work, MLAlert.Type.DRIFT_DETECTED, "v4")
+    assert word not in first_page(client_of, alice).partition('<div class="own board">')[2].partition("<script>")[0]

@@ -1,0 +1,67 @@
+"""Pages of a customer ten times the demo's size: none takes more than five times as long as an empty first page."""
+
+import datetime as dt
+import time
+
+import pytest
+
+from alerts.tests.messages import an_alert
+from forecasting.models import FeedDay, Store
+from mlops.models import BacktestResult, ModelVersion
+from shelfops import customers
+from shelfops.models import Customer, JobRun, Membership, Role
+from shelfops.tests.decisions import TODAY, what_waits
+
+pytestmark = pytest.mark.django_db
+STORES, DAYS, RUNS, ALERTS = 200, 365, 700, 100
+TIMES = 5
+LEAST_SECONDS = 0.01  # below it the clock of a busy machine measures nothing
+
+
+@pytest.fixture
+def large(acme):
+    """Two hundred stores with a year of covered days and daily results, and two years of nights."""
+    what_waits(acme, stores=STORES, nights=700)
+    stores = list(Store.objects.filter(customer=acme))
+    days = [TODAY - dt.timedelta(days=number + 2) for number in range(DAYS)]
+    FeedDay.objects.bulk_create(
+        (FeedDay(store=store, date=day, status="complete") for store in stores for day in days), batch_size=5_000
+    )
+    champion = ModelVersion.objects.get(customer=acme, version="v1")
+    BacktestResult.objects.bulk_create(
+        (
+            BacktestResult(
+                customer=acme, version=champion, kind="daily", origin=day, lead_band="1", first_day=day, day=day, n=9,
+                units=9, mae=1.5, coverage=0.9, scope_type="store" if store else "all", scope_value=store,
+            )
+            for day in days for store in ("", *(store.code for store in stores[:20]))
+        ),
+        batch_size=5_000,
+    )  # fmt: skip
+    JobRun.objects.bulk_create(
+        JobRun(customer=acme, job="run_day", slot=f"slot {number}", status="completed") for number in range(RUNS)
+    )
+    for number in range(ALERTS):
+        an_alert(acme, version=f"v{number + 3}", dedupe=str(number))
+    return acme
+
+
+def seconds(client, address) -> float:
+    """The best of some tries: what the page needs when nothing else is in its way."""
+    found = []
+    for _ in range(4):
+        begun = time.perf_counter()
+        assert client.get(address).status_code == 200
+        found.append(time.perf_counter() - begun)
+    return max(min(found), LEAST_SECONDS)
+
+
+def test_no_page_of_a_large_customer_is_slow(large, alice, mallory, client_of):
+    customers.create(Customer(slug="fresh", name="Fresh Foods"))
+    Membership.objects.filter(user=mallory).update(customer=Customer.objects.get(slug="fresh"))
+    Membership.objects.filter(user=alice).update(role=Role.ML_MANAGER)
+    empty, client = seconds(client_of(mallory), "/"), client_of(alice)
+    run = JobRun.objects.filter(customer=large).last()
+    pages = ["/", "/models/review/v2", "/models/v1", "/routing", f"/runs/{run.pk}", "/alerts/menu"]
+    slow = {page: round(taken / empty, 1) for page in pages if (taken := seconds(client, page)) > TIMES * empty}
+    assert slow == {}, f"times the {empty:.3f} s of an empty first page"
