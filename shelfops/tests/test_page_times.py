@@ -15,6 +15,7 @@ from shelfops.tests.decisions import TODAY, what_waits
 pytestmark = pytest.mark.django_db
 STORES, DAYS, RUNS, ALERTS = 200, 365, 700, 100
 TIMES = 5
+ROUNDS = 6
 LEAST_SECONDS = 0.01  # below it the clock of a busy machine measures nothing
 
 
@@ -56,12 +57,22 @@ def seconds(client, address) -> float:
     return max(min(found), LEAST_SECONDS)
 
 
+def least_ratio(client, page: str, empty) -> float:
+    """Times an empty first page's seconds, the two timed in turn; a slow page is slow in every round."""
+    least = float("inf")
+    for _ in range(ROUNDS):
+        least = min(least, round(seconds(client, page) / seconds(empty, "/"), 1))
+        if least <= TIMES:
+            break
+    return least
+
+
 def test_no_page_of_a_large_customer_is_slow(large, alice, mallory, client_of):
     customers.create(Customer(slug="fresh", name="Fresh Foods"))
     Membership.objects.filter(user=mallory).update(customer=Customer.objects.get(slug="fresh"))
     Membership.objects.filter(user=alice).update(role=Role.ML_MANAGER)
-    empty, client = seconds(client_of(mallory), "/"), client_of(alice)
+    empty, client = client_of(mallory), client_of(alice)
     run = JobRun.objects.filter(customer=large).last()
     pages = ["/", "/models/review/v2", "/models/v1", "/routing", f"/runs/{run.pk}", "/alerts/menu"]
-    slow = {page: round(taken / empty, 1) for page in pages if (taken := seconds(client, page)) > TIMES * empty}
-    assert slow == {}, f"times the {empty:.3f} s of an empty first page"
+    slow = {page: times for page in pages if (times := least_ratio(client, page, empty)) > TIMES}
+    assert slow == {}, "times an empty first page"
