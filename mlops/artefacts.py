@@ -10,6 +10,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from shelfops.durable import sync_folder
 from shelfops.refusals import Refusal
 
 MANIFEST = "manifest.json"
@@ -38,6 +39,7 @@ def save(folder: str, files: Mapping[str, bytes]) -> str:
                 os.fsync(file.fileno())
         try:
             aside.rename(target)
+            sync_folder(target.parent)
         except OSError:
             load(folder, digest)  # raises where another content is there
     finally:

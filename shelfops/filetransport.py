@@ -14,18 +14,10 @@ from typing import Any
 from kombu.transport import filesystem, virtual
 from kombu.utils.json import dumps, loads
 
+from shelfops.durable import replace_whole
+
 logger = logging.getLogger(__name__)
 MESSAGE_PARTS = {"body", "headers", "properties"}
-
-
-def _write_whole(path: Path, payload: Any) -> None:
-    """A reader sees the whole file or none: written aside, forced to disk, renamed."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(dumps(payload))
-        file.flush()
-        os.fsync(file.fileno())
-    aside.rename(path)
 
 
 def _private_folder(path: str) -> Path:
@@ -44,7 +36,7 @@ class Channel(filesystem.Channel):
         _private_folder(str(self.control_folder))
 
     def _put(self, queue: str, payload: Any, **_kwargs: Any) -> None:
-        _write_whole(self.queue_folder / f"{time.time_ns()}_{uuid.uuid4()}.{queue}.msg", payload)
+        replace_whole(self.queue_folder / f"{time.time_ns()}_{uuid.uuid4()}.{queue}.msg", dumps(payload))
 
     def _get(self, queue: str) -> Any:
         for name in sorted(os.listdir(self.queue_folder)):
@@ -100,7 +92,7 @@ class Channel(filesystem.Channel):
         with self._table_lock():
             rows = self.get_table(exchange)
             if (changed := change(rows)) != rows:
-                _write_whole(self._exchange_file(exchange), changed)
+                replace_whole(self._exchange_file(exchange), dumps(changed))
 
     @contextmanager
     def _table_lock(self) -> Iterator[None]:

@@ -10,6 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
+from shelfops.durable import write_once
+
 # Read when the OpenMP library is loaded: threads that wait must sleep, or two processes on a core crawl.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -37,15 +39,18 @@ def _secret_key() -> str:
         return key
     path = DATA_DIR / "secret_key"
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(64))
-    except FileExistsError:
-        pass
+        if not path.exists():
+            write_once(path, secrets.token_urlsafe(64))
+        key = path.read_text().strip()
     except OSError as error:
         raise ImproperlyConfigured(
-            f"{path} cannot be written ({error.strerror}). Set SHELFOPS_SECRET_KEY or make the folder writable."
+            f"{path} cannot be made or read ({error.strerror}). Set SHELFOPS_SECRET_KEY or give this user that file."
         ) from error
-    return path.read_text()
+    if not key:
+        raise ImproperlyConfigured(
+            f"{path} is empty. Delete it to have a new key made (everybody logs in again), or set SHELFOPS_SECRET_KEY."
+        )
+    return key
 
 
 _data_dir_or_explain()
