@@ -295,6 +295,8 @@ def _completions(versions: Sequence[ModelVersion], serving: Serving) -> dict[str
         former = serving[version.version]
         where = in_words(version.segment)
         adopt.append(f"{version} forecasts {where} from now on" + (f", in place of {former}." if former else "."))
+        if count := len(version.products):
+            adopt.append(f"It has learnt from {count:,} products alone, and would forecast the others there untried.")
     rest = "The ticked segments get their version as champion; the other versions are archived."
     return {
         "adopt": [*adopt, told],

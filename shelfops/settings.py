@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import warnings
 from pathlib import Path
 
 import environ
@@ -122,9 +123,11 @@ TEMPLATES = [
 
 # --- Database: SQLite under the data folder, or whatever DATABASE_URL names -------------------------------------
 
-DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR / 'db.sqlite3'}")}
-_database = DATABASES["default"]
-if _database["ENGINE"].endswith("sqlite3"):
+_embedded = f"sqlite:///{DATA_DIR / 'db.sqlite3'}"
+with warnings.catch_warnings(action="ignore"):  # an unknown database is refused below, in one line
+    _database = env.db_url_config(env.str("DATABASE_URL", default="") or _embedded)
+DATABASES = {"default": _database}
+if _database.get("ENGINE", "").endswith("sqlite3"):
     # WAL alone turns read-then-write transactions into "database is locked"; IMMEDIATE makes them wait instead.
     _database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
@@ -134,7 +137,7 @@ if _database["ENGINE"].endswith("sqlite3"):
             "PRAGMA mmap_size=134217728; PRAGMA journal_size_limit=67108864; PRAGMA cache_size=-32768;"
         ),
     }
-elif _database["ENGINE"].endswith("postgresql"):
+elif _database.get("ENGINE", "").endswith("postgresql"):
     _database["CONN_HEALTH_CHECKS"] = True
     _database.setdefault("CONN_MAX_AGE", 60)
 else:
@@ -144,7 +147,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- Celery: files under the data folder, or the broker that CELERY_BROKER_URL names ----------------------------
 
-CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="localfs://localhost")
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", default="") or "localfs://localhost"
 CELERY_TASK_IGNORE_RESULT = True  # the rows that tasks write are the result
 CELERY_TASK_DEFAULT_QUEUE = "shelfops"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"

@@ -146,10 +146,12 @@ def test_results_of_top_products_say_that_they_cover_no_others(acme, alice, bob,
     allowed = experiments.approve(proposal, by=bob, rationale="rate limits", conditions={"top_products": 500})
     started = experiments.begin(allowed, by=alice)
     version = a_version(acme, "experimental", parent=ModelVersion.objects.champion_for(acme))
+    ModelVersion.objects.filter(pk=version.pk).update(products=[f"P{number}" for number in range(500)])
     shown(experiments.trained(started, [version]), 12)
     page = read(client_of, alice, started)
     assert "These results hold for the 500 products that sell most. They say nothing about the others." in page
     assert "It was approved on conditions: products: only the 500 that sell most." in page
+    assert "It has learnt from 500 products alone, and would forecast the others there untried." in page
     assert "Adopt the ticked segments" not in page  # one version serves all: there is nothing to tick
 
 

@@ -1,4 +1,5 @@
 import datetime as dt
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -124,6 +125,18 @@ def test_one_run_makes_a_version_of_each_segment_under_one_number(sold):
     assert (electronics.metrics["tier"], electronics.metrics["segment"]) == ("department_tiered", "Electronics")
     assert electronics.parent.version == electronics.decision["champion"] == "v1"
     assert electronics.decision["comparison"]["n"] == 4 * 30
+
+
+@pytest.mark.django_db
+def test_segments_are_trained_one_after_the_other(sold):
+    trained(sold)
+    told = []
+    order = Order(Trigger.EXPERIMENT, AS_OF, "why", params=SMALL, segments=(GROCERY, ELECTRONICS))
+    retrain(sold, order, stage=lambda name, percent: told.append((name, percent)))
+
+    of_segments = [name.partition(" (")[2] for name, _ in told if " (" in name]
+    assert [label for label, _ in groupby(of_segments)] == ["department Electronics)", "department Grocery)"]
+    assert [percent for _, percent in told] == sorted(percent for _, percent in told)
 
 
 @pytest.mark.django_db

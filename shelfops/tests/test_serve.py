@@ -58,8 +58,9 @@ def test_a_broker_that_does_not_answer_is_named(settings, monkeypatch):
     assert "CELERY_BROKER_URL" in refusal("--port", str(_free_port()))
 
 
-def test_a_wrong_setting_is_one_line_for_every_command():
-    env = {**os.environ, "DATABASE_URL": "mysql://somewhere/shop"}
+@pytest.mark.parametrize("url", ["mysql://somewhere/shop", "shop.sqlite3"])
+def test_a_wrong_setting_is_one_line_for_every_command(url):
+    env = {**os.environ, "DATABASE_URL": url}
     command = [sys.executable, "manage.py", "migrate"]
     ended = subprocess.run(command, env=env, cwd=settings.BASE_DIR, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
