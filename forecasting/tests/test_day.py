@@ -205,3 +205,15 @@ def test_the_commands_refuse_days_to_come(sold, capsys):
         call_command("replay", "--from", str(FIRST), "--to", "2100-01-01")
     call_command("run_day", "--as-of", str(FIRST), "--json")
     assert json.loads(capsys.readouterr().out)["status"] == "completed"
+
+
+def test_a_day_is_told_in_words(sold, capsys):
+    call_command("run_day", "--as-of", str(FIRST))
+    told = capsys.readouterr().out
+    assert "Forecast:\n  " in told
+    assert f"forecasts after {FIRST - DAY}, as of {FIRST}." in told
+    assert "Score:\n  No day to score" in told
+    assert "Drift:\n  all products (v1): Too little data to tell." in told
+    assert told.endswith(f"{FIRST}: completed.\n")
+    assert "{" not in told
+    assert "None" not in told

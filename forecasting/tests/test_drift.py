@@ -462,7 +462,7 @@ def test_the_command_prints_the_verdict_and_what_came_of_it(champion, acme, trai
     serve(champion, off=DRIFTED)
     text = command("--as-of", str(AS_OF))
 
-    assert "global (v1): Drift. MAE 18.5 over the last 7 days against 12.8" in text
+    assert "all products (v1): Drift. MAE 18.5 over the last 7 days against 12.8" in text
     assert "open; the emergency retrain produced v2" in text
 
 

@@ -1,10 +1,12 @@
 """Looks for drift now, in this process, answers it, and prints the verdicts."""
 
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from typing import Any
 
 from forecasting.drift import detect_here
 from mlops.models import DriftCheck
+from mlops.routing import in_words
 from shelfops.management.base import Command as Base
 from shelfops.management.base import Report, iso_date
 from shelfops.models import Customer
@@ -20,13 +22,19 @@ class Command(Base):
         return detect_here(customer, options["as_of"]).result
 
     def show(self, report: Report) -> None:
-        if not report["segments"]:
-            self.stdout.write("There is no champion yet, so there is nothing to check. Retrain first.")
-        for one in report["segments"]:
-            verdict = DriftCheck.Verdict(one["verdict"]).label
-            self.stdout.write(f"{one['segment']} ({one['champion']}): {verdict}. {one['reason']}")
-            if one["incident"]:
-                self.stdout.write(f"  {_answer(one)}")
+        for line in lines(report):
+            self.stdout.write(line)
+
+
+def lines(report: Report) -> Iterator[str]:
+    """The verdict on each segment and what came of it, as people read it."""
+    if not report["segments"]:
+        yield "There is no champion yet, so there is nothing to check. Retrain first."
+    for one in report["segments"]:
+        verdict = DriftCheck.Verdict(one["verdict"]).label
+        yield f"{in_words(one['segment'])} ({one['champion']}): {verdict}. {one['reason']}"
+        if one["incident"]:
+            yield f"  {_answer(one)}"
 
 
 def _answer(one: Report) -> str:

@@ -1,6 +1,7 @@
 """Forecasts now, in this process, by the versions that serve, and writes what runs beside them in shadow."""
 
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from typing import Any
 
 from forecasting.nightly import forecast_here
@@ -22,10 +23,14 @@ class Command(Base):
         return run.result
 
     def show(self, report: Report) -> None:
-        self.stdout.write(f"{report['rows']} forecasts after {report['origin']}, as of {report['as_of']}.")
-        self.stdout.write(f"Cause: {report['cause']}")
-        for version, rows in report["shadow_rows"].items():
-            self.stdout.write(f"In shadow: {version}, {rows} rows")
-        for note in (report["notes"], *report["shadow_notes"]):
-            if note:
-                self.stdout.write(note)
+        for line in lines(report):
+            self.stdout.write(line)
+
+
+def lines(report: Report) -> Iterator[str]:
+    """What was forecast and by whose side, as people read it."""
+    yield f"{report['rows']} forecasts after {report['origin']}, as of {report['as_of']}."
+    yield f"Cause: {report['cause']}"
+    for version, rows in report["shadow_rows"].items():
+        yield f"In shadow: {version}, {rows} rows"
+    yield from filter(None, (report["notes"], *report["shadow_notes"]))

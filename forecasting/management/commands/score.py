@@ -1,6 +1,7 @@
 """Scores the days that are in, now, in this process, and prints what was found."""
 
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from typing import Any
 
 from forecasting.scoring import score_here
@@ -22,18 +23,22 @@ class Command(Base):
 
     def show(self, report: Report) -> None:
         self.stdout.write(f"As of {report['as_of']}; the sales are in up to {report['last_complete_day']}.")
-        days = report["days"]
-        if not days:
-            self.stdout.write("No day to score: each with forecasts has been scored, and no sales of it have changed.")
-        for day in days[-SHOWN_DAYS:]:
-            self.stdout.write(_line(day))
-        if len(days) > SHOWN_DAYS:
-            self.stdout.write(f"{len(days) - SHOWN_DAYS} earlier days were scored too; --json names them.")
-        for name, title in (("shadow_tests_completed", "Shadow test completed"), ("alerts", "Alert")):
-            for text in report[name]:
-                self.stdout.write(f"{title}: {text}")
-        if report["degraded"]:
-            self.stdout.write(f"Worse than in the hold-out: {', '.join(report['degraded'])}")
+        for line in lines(report):
+            self.stdout.write(line)
+
+
+def lines(report: Report) -> Iterator[str]:
+    """What was scored and found, as people read it."""
+    days = report["days"]
+    if not days:
+        yield "No day to score: each with forecasts has been scored, and no sales of it have changed."
+    yield from map(_line, days[-SHOWN_DAYS:])
+    if len(days) > SHOWN_DAYS:
+        yield f"{len(days) - SHOWN_DAYS} earlier days were scored too; --json names them."
+    for name, title in (("shadow_tests_completed", "Shadow test completed"), ("alerts", "Alert")):
+        yield from (f"{title}: {text}" for text in report[name])
+    if report["degraded"]:
+        yield f"Worse than in the hold-out: {', '.join(report['degraded'])}"
 
 
 def _line(day: Report) -> str:

@@ -1,9 +1,11 @@
 """Does the whole of one day, in order."""
 
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from typing import Any
 
 from forecasting.day import run_day
+from forecasting.management.commands import detect_drift, forecast, score
 from shelfops import schedules
 from shelfops.management.base import Command as Base
 from shelfops.management.base import Report, iso_date
@@ -23,3 +25,29 @@ class Command(Base):
         if as_of > today:
             raise Refusal(f"{as_of} has not come yet: today is {today} at {customer}. Name a day up to then.")
         return run_day(customer, as_of, retrain_due=schedules.falls_on(customer, "retrain", as_of))
+
+    def show(self, report: Report) -> None:
+        for title, lines in _parts(report).items():
+            self.stdout.write(f"{title}:")
+            for line in lines:
+                self.stdout.write(f"  {line}")
+        self.stdout.write(f"{report['as_of']}: {report['status']}. {report['reason']}".rstrip())
+
+
+def _parts(report: Report) -> dict[str, Iterator[str]]:
+    """What was done, in its order; a day that was skipped has neither forecasts nor what follows."""
+    parts = {"Retrain": _retrained(report["retrain"])} if report["retrain"] else {}
+    if "forecast" in report:
+        parts["Forecast"] = forecast.lines(report["forecast"])
+        parts["Score"] = score.lines(report["score"])
+        parts["Drift"] = detect_drift.lines(report["drift"])
+    return parts
+
+
+def _retrained(report: Report) -> Iterator[str]:
+    if "refused" in report:
+        yield f"not done: {report['refused']}"
+    for one in report.get("versions", []):
+        yield f"{one['version']} ({one['status']})"
+    if report.get("decision"):
+        yield report["decision"]
