@@ -63,7 +63,7 @@ def forecast(
     publishes. Raises sales.NoSales, routing.NobodyServes, BadHorizon, Overtaken, artefacts.BrokenArtefact.
     """
     night = night or Night.of(customer, as_of)
-    days = _horizon(days or night.policy.horizon_days)
+    days = _horizon(night.policy.horizon_days if days is None else days)
     rules = rules_on(customer, as_of)
     former = publishing.latest(customer)
     made = _same(night, rules, days)

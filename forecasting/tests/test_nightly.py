@@ -286,7 +286,7 @@ def test_an_earlier_day_is_not_published_over_a_later_one(served):
         forecast(served, AS_OF)
 
 
-@pytest.mark.parametrize("days", [-1, 29])
+@pytest.mark.parametrize("days", [-1, 0, 29])
 def test_no_forecast_looks_further_than_plans(served, days):
     with pytest.raises(BadHorizon, match="1 to 28 days"):
         forecast(served, AS_OF, days=days)
