@@ -1,37 +1,15 @@
-"""Whether the ledger is whole: what must be true of every version, event and run, checked from the rows and files."""
+"""Whether the ledger is whole: what must be true of every version, decision and run, checked from rows and files."""
 
-import datetime as dt
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from django.conf import settings
 from django.db.models import Count, Q
-from django.utils import timezone
 
-from mlops import registry
+from alerts.models import MLAlert
+from mlops import decision_audit, registry, routing_audit
 from mlops.artefacts import BrokenArtefact
-from mlops.models import ModelRetrainingLog, ModelVersion
+from mlops.faults import Audit, Fault, silent_since
+from mlops.models import DriftIncident, ModelRetrainingLog, ModelReview, ModelVersion, RoutingRule
 from shelfops.models import Customer, JobRun
-
-LEASES_OF_SILENCE = 3  # a run that has just died is closed by the next one and is no fault yet
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong, with which row, and what to do about it."""
-
-    name: str
-    subject: str
-    message: str
-    advice: str
-
-
-@dataclass(frozen=True)
-class Audit:
-    """All faults found, and how many of what were looked at."""
-
-    faults: tuple[Fault, ...]
-    checked: dict[str, int]
 
 
 def audit(customer: Customer) -> Audit:
@@ -45,6 +23,8 @@ def audit(customer: Customer) -> Audit:
         *(fault for version in versions for fault in _broken_chain(version)),
         *_silent_runs(customer),
         *_retrainings_left_open(customer),
+        *decision_audit.faults(customer),
+        *routing_audit.faults(customer),
     ]
     checked = {
         "versions": len(versions),
@@ -52,6 +32,10 @@ def audit(customer: Customer) -> Audit:
         "events": sum(len(version.events.all()) for version in versions),
         "retrainings": log.count(),
         "runs": runs.count(),
+        "alerts": MLAlert.objects.filter(customer=customer).count(),
+        "reviews": ModelReview.objects.filter(customer=customer).count(),
+        "incidents": DriftIncident.objects.filter(customer=customer).count(),
+        "routing rules": RoutingRule.objects.filter(customer=customer).count(),
     }
     return Audit(tuple(faults), checked)
 
@@ -120,7 +104,7 @@ def _silent_runs(customer: Customer) -> Iterator[Fault]:
 def _retrainings_left_open(customer: Customer) -> Iterator[Fault]:
     log = ModelRetrainingLog.objects.filter(customer=customer, status=ModelRetrainingLog.Status.RUNNING)
     at_work = Q(job_run__status=JobRun.Status.RUNNING) & _alive("job_run__")
-    for retraining in log.exclude(at_work).filter(started_at__lt=_oldest_sign()):
+    for retraining in log.exclude(at_work).filter(started_at__lt=silent_since()):
         yield Fault(
             "retraining_left_open",
             f"retraining {retraining.pk} ({retraining})",
@@ -130,8 +114,4 @@ def _retrainings_left_open(customer: Customer) -> Iterator[Fault]:
 
 
 def _alive(path: str = "") -> Q:
-    return Q(**{f"{path}heartbeat_at__isnull": False, f"{path}heartbeat_at__gte": _oldest_sign()})
-
-
-def _oldest_sign() -> dt.datetime:
-    return timezone.now() - dt.timedelta(seconds=LEASES_OF_SILENCE * settings.JOB_LEASE_SECONDS)
+    return Q(**{f"{path}heartbeat_at__isnull": False, f"{path}heartbeat_at__gte": silent_since()})

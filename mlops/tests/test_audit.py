@@ -62,7 +62,9 @@ def test_a_whole_ledger_has_no_fault(acme, ledger):
     a_retraining(acme, run=a_run(acme, silent_for=LONG_AGO, status="completed"), status="completed")
     result = audit(acme)
     assert result.faults == ()
-    assert result.checked == {"versions": 5, "champions": 1, "events": 12, "retrainings": 2, "runs": 2}
+    assert {name: number for name, number in result.checked.items() if number} == {
+        "versions": 5, "champions": 1, "events": 12, "retrainings": 2, "runs": 2, "routing rules": 3,
+    }  # fmt: skip
 
 
 def test_a_champion_without_its_files_is_named(acme, ledger):
@@ -90,7 +92,7 @@ def test_two_champions_of_one_segment_are_named(acme, ledger):
     VersionEvent.objects.create(
         version=rival, from_status="challenger", to_status="champion", reason="sleight of hand", as_of=DAY
     )
-    assert found(acme) == [("rival_champions", "demand_forecast global")]
+    assert found(acme) == [("rival_champions", "demand_forecast global"), ("champion_without_rule", "v6")]
 
 
 def test_a_status_that_no_event_explains_is_named(acme, ledger):
@@ -143,7 +145,8 @@ def test_the_command_counts_what_it_looked_at(acme, ledger):
     out = StringIO()
     call_command("verify_audit", stdout=out)
     assert out.getvalue() == (
-        "Checked at acme: 5 versions, 1 champions, 12 events, 0 retrainings, 0 runs. Faults: 0.\n"
+        "Checked at acme: 5 versions, 1 champions, 12 events, 0 retrainings, 0 runs, 0 alerts, 0 reviews, "
+        "0 incidents, 3 routing rules, 0 forecast runs, 0 forecasts. Faults: 0.\n"
     )
 
 

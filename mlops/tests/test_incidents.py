@@ -8,14 +8,13 @@ from django.db import IntegrityError
 from alerts.models import MLAlert
 from mlops import incidents, promotion
 from mlops.incidents import AlreadyClosed
-from mlops.models import DriftCheck, DriftIncident, ModelRetrainingLog, ModelVersion
+from mlops.models import DriftIncident, ModelRetrainingLog, ModelVersion
 from mlops.review import review
-from mlops.tests.ledger import DAY, a_version
+from mlops.tests.drifted import NIGHT, NUMBERS, a_check, answered
+from mlops.tests.ledger import a_version
 
 pytestmark = pytest.mark.django_db
 Outcome, Verdict = DriftIncident.Outcome, DriftIncident.Verdict
-NIGHT = DAY + dt.timedelta(days=1)
-NUMBERS = {"baseline_mae": 12.8, "recent_mae": 18.5, "drift_pct": 44.53125}
 
 
 @pytest.fixture
@@ -23,30 +22,6 @@ def champion(acme):
     acme.clock = NIGHT
     acme.save()
     return a_version(acme, "champion")
-
-
-def a_check(champion, as_of=NIGHT, **numbers):
-    return DriftCheck.objects.create(
-        customer=champion.customer,
-        segment=champion.segment,
-        as_of=as_of,
-        champion=champion,
-        verdict="drift",
-        reason="worse",
-        **(NUMBERS | numbers),
-    )
-
-
-def answered(champion, failure=""):
-    """An incident with its alert and, unless the retrain failed, its challenger."""
-    incident = incidents.detected(a_check(champion))
-    log = None
-    if not failure:
-        version = a_version(champion.customer, "challenger", trigger="drift_detected")
-        log = version.run
-    incidents.answer(incident, log, dossier={"why": "Because."}, suggested=Verdict.REAL, failure=failure)
-    incident.refresh_from_db()
-    return incident
 
 
 # --- Opening

@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from forecasting import forecast_audit
 from mlops.audit import audit
 from shelfops.management.base import Command as Base
 from shelfops.management.base import Refused, Report
@@ -10,7 +11,7 @@ from shelfops.models import Customer
 
 
 class Command(Base):
-    help = "Check versions, files, events and runs. Exit code 1 and each fault by name where something is wrong."
+    help = "Check the ledger against files and itself. Exit code 1 and each fault by name where something is wrong."
 
     def handle(self, *args: Any, **options: Any) -> None:
         super().handle(*args, **options)
@@ -18,7 +19,7 @@ class Command(Base):
             raise Refused(f"The audit found {self.faults} fault{'s' if self.faults > 1 else ''}.")
 
     def run(self, customer: Customer, **_options: Any) -> Report:
-        found = audit(customer)
+        found = audit(customer) + forecast_audit.audit(customer)
         self.faults = len(found.faults)
         return {"customer": customer.slug, **found.checked, "faults": [asdict(fault) for fault in found.faults]}
 
