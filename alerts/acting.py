@@ -1,7 +1,7 @@
 """What people and rules do about an alert: approve or dismiss it, settle it by a review, or overtake it."""
 
-from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from django.db import transaction
@@ -43,12 +43,23 @@ class Right(Protocol):
     def __call__(self, alert: MLAlert, by: User) -> bool: ...
 
 
+class Way(NamedTuple):
+    """Something else that a person can do about an alert, with the page that asks for it."""
+
+    label: str
+    url: str
+
+
+Ways = Callable[[MLAlert, User], list[Way]]
+
+
 def may_act(alert: MLAlert, by: User) -> bool:
     """Whether the person's role lets them decide about alerts at all; what they approve has its own rule."""
     return tenancy.allowed(by, alert.customer, Action.DISMISS_ALERT)
 
 
 _handlers: dict[MLAlert.Type, tuple[Handler, Right]] = {}
+_ways: dict[MLAlert.Type, Ways] = {}
 
 
 def on_approve(alert_type: MLAlert.Type, handler: Handler, *, may: Right = may_act) -> None:
@@ -58,6 +69,17 @@ def on_approve(alert_type: MLAlert.Type, handler: Handler, *, may: Right = may_a
     whether to offer it.
     """
     _handlers[alert_type] = handler, may
+
+
+def offer(alert_type: MLAlert.Type, ways: Ways) -> None:
+    """Says what else can be done about alerts of a type; called in `AppConfig.ready()`."""
+    _ways[alert_type] = ways
+
+
+def ways_for(alert: MLAlert, by: User) -> list[Way]:
+    """What else this person can do about what the alert tells."""
+    ways = _ways.get(MLAlert.Type(alert.alert_type))
+    return ways(alert, by) if ways else []
 
 
 def answers(alert: MLAlert) -> list[Answer]:

@@ -161,6 +161,7 @@ class MLAlertAdmin(ScopedAdmin):
                 "subtitle": None,
                 "facts": {"headers": ["fact", "value"], "rows": facts(alert)},
                 "answers": acting.answers_for(alert, user),
+                "ways": acting.ways_for(alert, user),
                 "due": alert.due_at and alert.due_at.astimezone(ZoneInfo(alert.customer.timezone)),
                 "decided": None if alert.is_open else acting.how_decided(alert),
             }

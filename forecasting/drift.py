@@ -12,6 +12,7 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from django.db.models import QuerySet
 
 from forecasting import dossier, sales, served
 from forecasting.orders import Order, Trigger
@@ -323,20 +324,43 @@ def _emergency(
     confirm: Callable[[], None],
 ) -> tuple[ModelRetrainingLog | None, str]:
     """The retrain for this incident, and why it brought no version; "" where it did."""
-    tried = ModelRetrainingLog.objects.filter(customer=incident.customer, trigger_metadata__incident_id=incident.pk)
-    if done := tried.filter(status=ModelRetrainingLog.Status.COMPLETED).first():
-        return done, ""  # a worker died between its end and the alert
-    if tried.count() >= ATTEMPTS:
-        return tried.first(), f"It was tried {ATTEMPTS} times, and each time the worker died."
+    if tried(incident).count() >= ATTEMPTS and not trained_before(incident):
+        return tried(incident).first(), f"It was tried {ATTEMPTS} times, and each time the worker died."
     reason = f"MAE {incident.drift_pct:.1f} % worse than in the month before"
+    return train(incident, as_of, reason, job_run=job_run, stage=stage, confirm=confirm)
+
+
+def train(
+    incident: DriftIncident,
+    as_of: dt.date,
+    reason: str,
+    *,
+    by: User | None = None,
+    job_run: JobRun | None = None,
+    stage: Stage = lambda _name, _percent: None,
+    confirm: Callable[[], None] = lambda: None,
+) -> tuple[ModelRetrainingLog | None, str]:
+    """Emergency retrain of the incident's segment, and why it brought no version; "" where it did."""
+    if done := trained_before(incident):
+        return done, ""
     order = Order(Trigger.DRIFT, as_of, reason, incidents.evidence(incident), segments=(incident.segment,))
     try:
-        return retrain(incident.customer, order, job_run=job_run, stage=stage, confirm=confirm), ""
+        return retrain(incident.customer, order, by=by, job_run=job_run, stage=stage, confirm=confirm), ""
     except jobs.Lost:
         raise
     except Exception as error:  # whatever it is, people have to learn that the model drifts and nothing replaces it
         logger.exception("The emergency retrain for incident %s failed", incident.pk)
-        return tried.first(), _in_words(error)
+        return tried(incident).first(), _in_words(error)
+
+
+def tried(incident: DriftIncident) -> "QuerySet[ModelRetrainingLog]":
+    """The retrains for this incident, the last one first."""
+    return ModelRetrainingLog.objects.filter(customer=incident.customer, trigger_metadata__incident_id=incident.pk)
+
+
+def trained_before(incident: DriftIncident) -> ModelRetrainingLog | None:
+    """One that brought a version, and whose worker died before people were told."""
+    return tried(incident).filter(status=ModelRetrainingLog.Status.COMPLETED).first()
 
 
 def _in_words(error: Exception) -> str:

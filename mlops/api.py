@@ -10,7 +10,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from mlops import promotion
+from mlops import promotion, unreplaced
 from mlops.models import (
     BacktestResult,
     DriftCheck,
@@ -21,13 +21,17 @@ from mlops.models import (
 )
 from mlops.review import review
 from mlops.serializers import (
+    AskedAgainSerializer,
     BacktestSerializer,
+    CloseIncidentBody,
     DriftCheckSerializer,
+    IncidentDetailSerializer,
     IncidentSerializer,
     RetrainingSerializer,
     ReviewBody,
     RollbackBody,
     ShadowPredictionSerializer,
+    TrainAgainBody,
     VersionDetailSerializer,
     VersionSerializer,
 )
@@ -259,13 +263,34 @@ class IncidentFilters(Filters):
 class Incidents(Rows):
     """Drift from its detection to a person's decision, each with its dossier."""
 
-    queryset = DriftIncident.objects.select_related("champion", "challenger", "closed_by")
+    queryset = DriftIncident.objects.select_related("customer", "champion", "challenger", "closed_by")
     serializer_class = IncidentSerializer
     filterset_class = IncidentFilters
+    rights: ClassVar = {"retrain": Action.RETRAIN, "close": Action.REVIEW_DRIFT}
+    bodies: ClassVar = {"retrain": TrainAgainBody, "close": CloseIncidentBody}
 
+    @extend_schema(responses=IncidentDetailSerializer)
     def retrieve(self, request: Request, pk: str) -> Response:
-        """One incident."""
-        return Response(self.get_serializer(self.get_object()).data)
+        """One incident, with its steps."""
+        found = self.find(self.get_queryset().prefetch_related("events__by"), pk=pk)
+        return Response(IncidentDetailSerializer(found, context=self.get_serializer_context()).data)
+
+    @extend_schema(responses={202: AskedAgainSerializer})
+    @action(detail=True, methods=["post"])
+    @once
+    def retrain(self, request: Request, pk: str) -> Response:
+        """Does an emergency retrain again that failed; a worker does it, and an alert tells how it ended."""
+        run = unreplaced.train_again(self.get_object(), by=self.caller, reason=self.told()["reason"])
+        return Response(AskedAgainSerializer(run).data, 202)
+
+    @extend_schema(responses=IncidentDetailSerializer)
+    @action(detail=True, methods=["post"])
+    @once
+    def close(self, request: Request, pk: str) -> Response:
+        """Closes an incident for which no new version could be trained, and its alert: the champion stays."""
+        told = self.told()
+        unreplaced.close(self.get_object(), by=self.caller, notes=told["notes"], verdict=told.get("verdict"))
+        return self.retrieve(request, pk)
 
 
 ROUTES = {

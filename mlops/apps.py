@@ -6,6 +6,7 @@ class MlopsConfig(AppConfig):
     verbose_name = "Models"
 
     def ready(self) -> None:
-        from mlops import review  # models are ready only now
+        from mlops import review, unreplaced  # models are ready only now
 
         review.register()
+        unreplaced.register()

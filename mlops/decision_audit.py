@@ -10,7 +10,7 @@ from django.db.models.functions import Cast, Concat
 from alerts.acting import REVIEWED
 from alerts.models import MLAlert
 from mlops.faults import Fault, each
-from mlops.models import DriftIncident, ModelReview, ModelVersion, VersionEvent
+from mlops.models import DriftIncident, IncidentEvent, ModelReview, ModelVersion, VersionEvent
 from shelfops.models import Customer
 
 SAME_MOMENT = dt.timedelta(minutes=5)  # an alert and its review are written in one transaction, however slow it is
@@ -188,6 +188,15 @@ def _incidents(customer: Customer) -> Iterator[Fault]:
         return Fault("incident_without_decision", _title(incident), message, TAMPERED)
 
     yield from each(closed.exclude(_was_decided()), undecided)
+    steps = IncidentEvent.objects.filter(incident=OuterRef("pk"))
+    opened = Exists(steps.filter(kind=IncidentEvent.Kind.OPENED, as_of=OuterRef("opened_on")))
+    ended = Exists(steps.filter(kind=IncidentEvent.Kind.CLOSED, as_of=OuterRef("closed_on")))
+
+    def untold(incident: DriftIncident) -> Fault:
+        message = "No event says on which day and why it was opened or closed."
+        return Fault("incident_without_event", _title(incident), message, TAMPERED)
+
+    yield from each(incidents.filter(Q(~opened) | Q(~ended, status=DriftIncident.Status.CLOSED)), untold)
     reviewed = Exists(ModelReview.objects.filter(version=OuterRef("challenger")))
     replaced = ~Q(champion__status=Status.CHAMPION)
 
@@ -207,7 +216,10 @@ def _was_decided() -> Q:
             for action, outcome in ENDED.items()
         )
     )
-    by_note = Q(outcome=Outcome.NO_REPLACEMENT, challenger=None, closed_by__isnull=False) & ~Q(reason="")
+    noted = IncidentEvent.objects.filter(
+        incident=OuterRef("pk"), kind=IncidentEvent.Kind.CLOSED, by=OuterRef("closed_by"), as_of=OuterRef("closed_on")
+    )
+    by_note = Q(Exists(noted), outcome=Outcome.NO_REPLACEMENT, challenger=None) & ~Q(reason="")
     switched = VersionEvent.objects.filter(
         Q(to_status=Status.CHAMPION) | Q(from_status=Status.CHAMPION),
         version__customer=OuterRef("customer"),

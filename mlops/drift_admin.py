@@ -1,15 +1,24 @@
 """Drift checks and incidents in the admin: looked at, never edited."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.http import HttpRequest, HttpResponse
+from django.forms import Form
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from unfold.decorators import display
 
-from mlops import drift_page
-from mlops.models import DriftCheck, DriftIncident
+from mlops import drift_page, unreplaced
+from mlops.forms import CloseIncidentForm, TrainAgainForm
+from mlops.models import DriftCheck, DriftIncident, IncidentEvent
+from shelfops import tenancy
+from shelfops.models import User
+from shelfops.refusals import Refusal
 from shelfops.scoped_admin import LedgerInline, ScopedAdmin
+from shelfops.tenancy import Action
 
 VERDICT_COLOURS = {
     DriftCheck.Verdict.STABLE: "success",
@@ -58,6 +67,13 @@ class DriftCheckInline(LedgerInline):
     verbose_name = "night"
 
 
+class IncidentEventInline(LedgerInline):
+    model = IncidentEvent
+    fields: ClassVar = ["as_of", "kind", "by", "reason", "created_at"]
+    readonly_fields: ClassVar = ["created_at"]
+    verbose_name = "step"
+
+
 @admin.register(DriftIncident)
 class DriftIncidentAdmin(ScopedAdmin):
     list_display: ClassVar = [
@@ -76,7 +92,7 @@ class DriftIncidentAdmin(ScopedAdmin):
     list_select_related: ClassVar = ["customer", "champion", "challenger"]
     search_fields: ClassVar = ["segment", "champion__version", "challenger__version", "reason"]
     date_hierarchy = "opened_on"
-    inlines: ClassVar = [DriftCheckInline]
+    inlines: ClassVar = [IncidentEventInline, DriftCheckInline]
     change_form_outer_before_template = "admin/drift_incident.html"
     fieldsets: ClassVar = [
         (None, {"fields": [
@@ -96,5 +112,71 @@ class DriftIncidentAdmin(ScopedAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         incident = self.get_object(request, unquote(object_id))
-        shown = {"dossier_tables": drift_page.tables(incident.dossier)} if incident and incident.dossier else {}
+        shown: dict[str, Any] = {}
+        if incident is not None:
+            shown["ways"] = unreplaced.ways(incident, cast(User, request.user))
+            shown["dossier_tables"] = drift_page.tables(incident.dossier) if incident.dossier else []
         return super().change_view(request, object_id, form_url, {**shown, **(extra_context or {})})
+
+    # --- What a person does where the emergency retrain brought nothing
+
+    def get_urls(self) -> list[URLPattern]:
+        doors = {"retrain": self.retrain_view, "close": self.close_view}
+        return [
+            *(
+                path(f"<path:object_id>/{name}/", self.admin_site.admin_view(view), name=f"mlops_driftincident_{name}")
+                for name, view in doors.items()
+            ),
+            *super().get_urls(),
+        ]
+
+    def retrain_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Asks why, and has it trained by a worker, whose page is shown."""
+        incident = self._found(request, object_id, Action.RETRAIN)
+        form = TrainAgainForm(request.POST or None)
+        if not form.is_valid():
+            return self._ask(request, incident, form, "Train again")
+        try:
+            run = unreplaced.train_again(incident, by=cast(User, request.user), reason=form.cleaned_data["reason"])
+        except Refusal as refusal:
+            return self._refused(request, incident, str(refusal))
+        messages.success(request, "The emergency retrain is queued. This page shows how far it is.")
+        return redirect(run)
+
+    def close_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Asks why and what caused the drift, and lets the rule close it."""
+        incident = self._found(request, object_id, Action.REVIEW_DRIFT)
+        form = CloseIncidentForm(request.POST or None)
+        if not form.is_valid():
+            return self._ask(request, incident, form, "Close without a new version")
+        verdict = DriftIncident.Verdict(form.cleaned_data["verdict"])
+        try:
+            unreplaced.close(incident, by=cast(User, request.user), notes=form.cleaned_data["notes"], verdict=verdict)
+        except Refusal as refusal:
+            return self._refused(request, incident, str(refusal))
+        messages.success(request, f"The incident is closed: {incident.champion} stays.")
+        return redirect("admin:mlops_driftincident_change", incident.pk)
+
+    def _found(self, request: HttpRequest, object_id: str, action: Action) -> DriftIncident:
+        incident: DriftIncident | None = self.get_object(request, unquote(object_id))
+        if incident is None:
+            raise Http404("There is no such drift incident.")
+        tenancy.require(request.user, incident.customer, action)
+        return incident
+
+    def _ask(self, request: HttpRequest, incident: DriftIncident, form: Form, title: str) -> HttpResponse:
+        if refusal := unreplaced.why_not(incident):
+            return self._refused(request, incident, refusal)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "opts": self.opts,
+            "form": form,
+            "incident": incident,
+            "back": reverse("admin:mlops_driftincident_change", args=[incident.pk]),
+        }
+        return TemplateResponse(request, "admin/drift_incident_act.html", context)
+
+    def _refused(self, request: HttpRequest, incident: DriftIncident, why: str) -> HttpResponse:
+        messages.error(request, why)
+        return redirect("admin:mlops_driftincident_change", incident.pk)

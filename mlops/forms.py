@@ -3,7 +3,7 @@
 from typing import Any
 
 from django import forms
-from unfold.widgets import UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from mlops.models import DriftIncident, ModelReview
 
@@ -44,3 +44,26 @@ class ReviewForm(forms.Form):
         super().__init__(*args, **kwargs)
         if not asks_for_verdict:
             del self.fields["verdict"]
+
+
+class TrainAgainForm(forms.Form):
+    """Why an emergency retrain that failed is done again."""
+
+    reason = forms.CharField(
+        max_length=1000,
+        widget=UnfoldAdminTextareaWidget(attrs={"autofocus": True, "rows": 4}),
+        help_text="Kept with the incident and the retrain, such as: the missing days of sales are loaded now.",
+    )
+
+
+class CloseIncidentForm(forms.Form):
+    """Why an incident is closed though no new version was trained for it."""
+
+    verdict = forms.ChoiceField(
+        label="What caused the drift?", choices=DriftIncident.Verdict.choices, widget=UnfoldAdminSelectWidget
+    )
+    notes = forms.CharField(
+        max_length=4000,
+        widget=UnfoldAdminTextareaWidget(attrs={"autofocus": True, "rows": 4}),
+        help_text="Kept with the incident and its alert, such as: two days were loaded twice, and are put right.",
+    )

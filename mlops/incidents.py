@@ -12,11 +12,20 @@ from django.utils import timezone
 from alerts import acting
 from alerts.alerting import raise_alert
 from alerts.models import MLAlert
-from mlops.models import GLOBAL, DriftCheck, DriftIncident, ModelPolicy, ModelRetrainingLog, ModelVersion
+from mlops.models import (
+    GLOBAL,
+    DriftCheck,
+    DriftIncident,
+    IncidentEvent,
+    ModelPolicy,
+    ModelRetrainingLog,
+    ModelVersion,
+)
 from shelfops.models import Customer, User
 from shelfops.refusals import Refusal
 
 Status, Outcome, Verdict = DriftIncident.Status, DriftIncident.Outcome, DriftIncident.Verdict
+Kind = IncidentEvent.Kind
 NUMBERS = ("baseline_mae", "recent_mae", "drift_pct")
 
 
@@ -42,7 +51,7 @@ def detected(check: DriftCheck) -> DriftIncident | None:
     None where another version has become champion since the check: what drifted does not serve any more.
     """
     with transaction.atomic():
-        champion = next((one for one in _locked_versions(check.champion) if _serves(one)), None)
+        champion = next((one for one in locked_versions(check.champion) if _serves(one)), None)
         check.refresh_from_db(fields=["incident"])
         if check.incident is not None or champion != check.champion:
             return check.incident
@@ -58,8 +67,11 @@ def detected(check: DriftCheck) -> DriftIncident | None:
             check.incident.last_seen_on = check.as_of
             for name in NUMBERS:
                 setattr(check.incident, name, getattr(check, name))
+        is_new = check.incident.pk is None
         check.incident.save()
         check.save(update_fields=["incident"])
+        if is_new:
+            note(check.incident, Kind.OPENED, by=None, reason=check.reason, as_of=check.as_of)
         return check.incident
 
 
@@ -80,7 +92,7 @@ def unanswered(customer: Customer) -> list[DriftIncident]:
     """Open incidents that nobody was told of: new ones, and those whose answer a crash has cut short."""
     waiting = DriftIncident.objects.filter(customer=customer, status=Status.OPEN, challenger=None)
     found = waiting.select_related("customer", "champion").order_by("pk")
-    return [incident for incident in found if not _alerts(incident).exists()]
+    return [incident for incident in found if not alerts_of(incident).exists()]
 
 
 def evidence(incident: DriftIncident) -> dict[str, Any]:
@@ -105,14 +117,53 @@ def answer(
     """
     with transaction.atomic():
         confirm()
-        locked = _locked(incident)
-        if _alerts(locked).exists():
+        locked = locked_one(incident)
+        if alerts_of(locked).exists():
             return None
         if locked.retraining is None:
-            locked.retraining, locked.dossier, locked.suggested_verdict = log, dict(dossier), suggested
-            locked.challenger = None if failure or log is None else log.versions.first()
-            locked.save(update_fields=["retraining", "dossier", "suggested_verdict", "challenger"])
+            locked.dossier, locked.suggested_verdict = dict(dossier), suggested
+            _record(locked, log, failure)
         return _tell(locked, failure, run_url) if locked.status == Status.OPEN else None
+
+
+def answer_again(
+    incident: DriftIncident,
+    log: ModelRetrainingLog | None,
+    *,
+    failure: str = "",
+    run_url: str = "",
+    confirm: Callable[[], None] = lambda: None,
+) -> MLAlert | None:
+    """What a retrain that a person asked for after a failed one came to; its alert follows the former one.
+
+    None where the incident was closed or answered meanwhile.
+    """
+    with transaction.atomic():
+        confirm()
+        locked = locked_one(incident)
+        if not locked.is_unreplaced:
+            return None
+        _record(locked, log, failure)
+        acting.overtake(
+            locked.customer,
+            version="",
+            model_name=locked.model_name,
+            reason="The emergency retrain was done again.",
+            types=[MLAlert.Type.DRIFT_DETECTED],
+            segment=locked.segment,
+        )
+        return _tell(locked, failure, run_url)
+
+
+def _record(incident: DriftIncident, log: ModelRetrainingLog | None, failure: str) -> None:
+    incident.retraining = log
+    incident.challenger = None if failure or log is None else log.versions.first()
+    incident.save(update_fields=["retraining", "dossier", "suggested_verdict", "challenger"])
+    as_of = log.as_of if log else incident.customer.today()
+    if incident.challenger:
+        note(incident, Kind.TRAINED, by=None, reason=f"{incident.challenger} is trained", as_of=as_of)
+    else:
+        note(incident, Kind.FAILED, by=None, reason=failure or "It brought no version.", as_of=as_of)
 
 
 def _tell(incident: DriftIncident, failure: str, run_url: str) -> MLAlert:
@@ -155,7 +206,7 @@ def _message(incident: DriftIncident, failure: str, hours: int) -> str:
     else:
         then = (
             f"There is no new version, and {incident.champion} still serves: {failure.rstrip('.')}. Remove the cause, "
-            "then retrain by hand."
+            "then train again, or close the incident with a note."
         )
     suggested = Verdict(incident.suggested_verdict).label
     return f"{found} {then} What the data suggest: {suggested}. {incident.dossier.get('why', '')}".strip()
@@ -169,8 +220,8 @@ def _dedupe(incident: DriftIncident) -> str:
     return f"incident:{incident.pk}"
 
 
-def _alerts(incident: DriftIncident) -> "QuerySet[MLAlert]":
-    """Of this incident, open or not: there is at most one."""
+def alerts_of(incident: DriftIncident) -> "QuerySet[MLAlert]":
+    """Of this incident, open or not: one is open at most."""
     key = f"{MLAlert.Type.DRIFT_DETECTED.value}:{_dedupe(incident)}"
     return MLAlert.objects.filter(customer_id=incident.customer_id, dedupe_key=key)
 
@@ -211,7 +262,13 @@ def close(
         locked.closed_by, locked.closed_on = by, as_of
         locked.verdict = verdict or locked.verdict
         locked.save()
+        note(locked, Kind.CLOSED, by=by, reason=f"{outcome.label.lower()}: {reason}", as_of=as_of)
         return locked
+
+
+def note(incident: DriftIncident, kind: IncidentEvent.Kind, *, by: User | None, reason: str, as_of: dt.date) -> None:
+    """Leaves the event of a step, in the step's transaction."""
+    IncidentEvent.objects.create(incident=incident, kind=kind, by=by, reason=reason, as_of=as_of)
 
 
 def promoted(version: ModelVersion, *, by: User | None, reason: str, as_of: dt.date) -> None:
@@ -255,7 +312,7 @@ def _overtaken(incident: DriftIncident, *, by: User | None, why: str, as_of: dt.
 # --- Locks: versions first, then incidents, then alerts
 
 
-def _locked_versions(version: ModelVersion) -> "QuerySet[ModelVersion]":
+def locked_versions(version: ModelVersion) -> "QuerySet[ModelVersion]":
     return ModelVersion.objects.segment_of(version).locked()
 
 
@@ -263,13 +320,14 @@ def _serves(version: ModelVersion) -> bool:
     return version.status == ModelVersion.Status.CHAMPION
 
 
-def _locked(incident: DriftIncident) -> DriftIncident:
+def locked_one(incident: DriftIncident) -> DriftIncident:
+    """As it is now, open or not."""
     rows = DriftIncident.objects.select_for_update(no_key=True, of=("self",))
     return rows.select_related("customer", "champion", "challenger", "retraining", "closed_by").get(pk=incident.pk)
 
 
 def _locked_open(incident: DriftIncident) -> DriftIncident:
-    locked = _locked(incident)
+    locked = locked_one(incident)
     if locked.status != Status.OPEN:
         raise AlreadyClosed(locked)
     return locked

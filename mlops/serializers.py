@@ -9,6 +9,7 @@ from mlops.models import (
     BacktestResult,
     DriftCheck,
     DriftIncident,
+    IncidentEvent,
     ModelRetrainingLog,
     ModelReview,
     ModelVersion,
@@ -17,6 +18,7 @@ from mlops.models import (
     VersionEvent,
 )
 from mlops.promotion import champion_of
+from shelfops.models import JobRun
 from shelfops.rest.fields import Body, email
 
 
@@ -156,6 +158,19 @@ class RollbackBody(Body):
     )
 
 
+class TrainAgainBody(Body):
+    """Why an emergency retrain that failed is done again."""
+
+    reason = serializers.CharField(max_length=4000)
+
+
+class CloseIncidentBody(Body):
+    """Why an incident is closed though no new version was trained for it."""
+
+    notes = serializers.CharField(max_length=4000, help_text="Why: kept with the incident and the alert.")
+    verdict = serializers.ChoiceField(DriftIncident.Verdict.choices, required=False, help_text="What caused the drift.")
+
+
 # --- Runs and results
 
 
@@ -224,6 +239,42 @@ class IncidentSerializer(serializers.ModelSerializer):
             "recent_mae", "drift_pct", "dossier", "suggested_verdict", "verdict", "retraining", "challenger",
             "outcome", "closed_on", "closed_by", "reason", "created_at",
         ]  # fmt: skip
+
+
+class IncidentEventSerializer(serializers.ModelSerializer):
+    """One step of an incident."""
+
+    by = email()
+
+    class Meta:
+        model = IncidentEvent
+        fields: ClassVar = ["kind", "by", "reason", "as_of", "created_at"]
+
+
+class IncidentDetailSerializer(IncidentSerializer):
+    """An incident with its steps, and what a person can do where the emergency retrain brought nothing."""
+
+    events = IncidentEventSerializer(many=True, read_only=True)
+    allowed_actions = serializers.SerializerMethodField(help_text="Beside a review of its challenger.")
+
+    class Meta(IncidentSerializer.Meta):
+        fields: ClassVar = [*IncidentSerializer.Meta.fields, "allowed_actions", "events"]
+
+    @extend_schema_field(serializers.ListField(child=serializers.ChoiceField(["retrain", "close"])))
+    def get_allowed_actions(self, incident: DriftIncident) -> list[str]:
+        return ["retrain", "close"] if incident.is_unreplaced else []
+
+
+class AskedAgainSerializer(serializers.ModelSerializer):
+    """The run that does an emergency retrain again; what it logs has its key as `retrain_id`."""
+
+    retrain_id = serializers.IntegerField(source="pk", read_only=True)
+    requested_by = email()
+    page = serializers.CharField(source="get_absolute_url", read_only=True, help_text="Where people follow it.")
+
+    class Meta:
+        model = JobRun
+        fields: ClassVar = ["retrain_id", "status", "requested_by", "page", "created_at"]
 
 
 class DriftCheckSerializer(serializers.ModelSerializer):

@@ -28,6 +28,7 @@ NAMES = {
     "forecast": "Forecasts",
     "score": "Scores",
     "detect_drift": "Drift check",
+    "emergency_retrain": "Emergency retrain",
 }
 NEXT = {
     Status.QUEUED: "A worker begins it as soon as one is free. If it stays so for minutes, see that a worker runs.",

@@ -1,7 +1,7 @@
 """The ledger's tables, one module each."""
 
 from mlops.models.backtest import BacktestResult
-from mlops.models.drift import DegradationCheck, DriftCheck, DriftIncident
+from mlops.models.drift import DegradationCheck, DriftCheck, DriftIncident, IncidentEvent
 from mlops.models.experiment import ExperimentEvent, ModelExperiment
 from mlops.models.policy import MOST_DAYS_AHEAD, ModelPolicy
 from mlops.models.retraining import ModelRetrainingLog
@@ -18,6 +18,7 @@ __all__ = [
     "DriftCheck",
     "DriftIncident",
     "ExperimentEvent",
+    "IncidentEvent",
     "ModelExperiment",
     "ModelPolicy",
     "ModelRetrainingLog",

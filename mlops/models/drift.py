@@ -72,6 +72,45 @@ class DriftIncident(models.Model):
     def __str__(self) -> str:
         return f"{self.champion} drifted by {self.drift_pct:.0f} % ({self.opened_on})"
 
+    @property
+    def is_unreplaced(self) -> bool:
+        """Whether people were told that the emergency retrain brought nothing, and have not said what now."""
+        return self.status == self.Status.OPEN and self.challenger_id is None and self.suggested_verdict != ""
+
+
+class IncidentEvent(models.Model):
+    """One step of an incident: what was done, by whom, why and when."""
+
+    class Kind(models.TextChoices):
+        OPENED = "opened", "Opened"
+        TRAINED = "trained", "New version trained"
+        FAILED = "failed", "Emergency retrain failed"
+        ASKED_AGAIN = "asked_again", "Retrain asked for again"
+        CLOSED = "closed", "Closed"
+
+    incident = models.ForeignKey(DriftIncident, on_delete=models.PROTECT, related_name="events")
+    kind = models.CharField(max_length=11, choices=Kind.choices)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+",
+        help_text="Empty: the system, by rule.",
+    )  # fmt: skip
+    reason = models.TextField()
+    as_of = models.DateField(help_text="The customer's day.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "drift_incident_events"
+        ordering: ClassVar = ["created_at", "id"]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(kind__in=["opened", "trained", "failed", "asked_again", "closed"]),
+                name="incident_event_kind_known",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} on {self.as_of}"
+
 
 class DriftCheck(models.Model):
     """One night's verdict on one segment, with the numbers it was made of."""

@@ -192,8 +192,16 @@ def an_incident_is_closed_without_an_outcome():
 
 def an_incident_was_overtaken_by_nothing():
     incident = DriftIncident.objects.get(outcome="overtaken")
-    change(incident, closed_on=incident.closed_on + dt.timedelta(days=1))
+    later = incident.closed_on + dt.timedelta(days=1)
+    change(incident, closed_on=later)
+    incident.events.filter(kind="closed").update(as_of=later)
     return [("incident_without_decision", f"incident {incident.pk}")]
+
+
+def the_steps_of_an_incident_are_deleted():
+    incident = DriftIncident.objects.get(outcome="replaced")
+    incident.events.all().delete()
+    return [("incident_without_event", f"incident {incident.pk}")]
 
 
 def an_incident_is_opened_again():
@@ -247,6 +255,7 @@ PLANTED = [
     an_incident_is_closed_by_nobody,
     an_incident_is_closed_without_an_outcome,
     an_incident_was_overtaken_by_nothing,
+    the_steps_of_an_incident_are_deleted,
     an_incident_is_opened_again,
     a_rule_sends_to_who_is_no_champion,
     a_former_rule_names_another_segments_version,

@@ -34,6 +34,7 @@ class World:
     log: ModelRetrainingLog
     run: JobRun
     incident: DriftIncident
+    unreplaced: DriftIncident
     former: ModelVersion
     champion: ModelVersion
     challenger: ModelVersion
@@ -63,11 +64,19 @@ def a_world(customer: Customer) -> World:
     )
     log = ModelRetrainingLog.objects.create(customer=customer, trigger_type="scheduled", as_of=DAY, job_run=run)
     found = World(
-        customer, an_alert(customer, version="v3"), drift_alert, log, run, incident, former, champion, challenger,
-        drift_challenger, *_experiments(customer),
+        customer, an_alert(customer, version="v3"), drift_alert, log, run, incident, _unreplaced(incident), former,
+        champion, challenger, drift_challenger, *_experiments(customer),
     )  # fmt: skip
     more(found, 1)
     return found
+
+
+def _unreplaced(incident: DriftIncident) -> DriftIncident:
+    """Another one, of whose failed retrain people were told."""
+    return DriftIncident.objects.create(
+        customer=incident.customer, segment="department:Dairy", opened_on=DAY, last_seen_on=DAY,
+        champion=incident.champion, baseline_mae=12.8, recent_mae=18.5, drift_pct=44.5, suggested_verdict="real",
+    )  # fmt: skip
 
 
 def _experiments(customer: Customer) -> list[ModelExperiment]:

@@ -71,6 +71,8 @@ CALLS = [
     Call("get", "/drift", EVERYBODY),
     Call("get", "/drift/incidents", EVERYBODY),
     Call("get", "/drift/incidents/{world.incident.pk}", EVERYBODY),
+    Call("post", "/drift/incidents/{world.unreplaced.pk}/retrain", SCIENCE, {"reason": "The sales are in."}, 202),
+    Call("post", "/drift/incidents/{world.unreplaced.pk}/close", SCIENCE, NOTES),
     Call("get", "/ml-alerts", EVERYBODY),
     Call("get", "/ml-alerts/{world.alert.pk}", EVERYBODY),
     Call("patch", "/ml-alerts/{world.alert.pk}/read", EVERYBODY),

@@ -30,7 +30,7 @@ QUERIES = {
     f"/routing?{ITEM}&at=2026-03-02": 4,
     "/drift": 5,
     "/drift/incidents": 5,
-    "/drift/incidents/{world.incident.pk}": 4,
+    "/drift/incidents/{world.incident.pk}": 5,
     "/ml-alerts": 5,
     "/ml-alerts?status=unread": 5,
     "/ml-alerts/{world.alert.pk}": 4,
@@ -173,7 +173,7 @@ def test_filters_narrow(path, world, ask):
     [
         ("/drift?status=open&verdict=drift&version=v2", 1),
         ("/drift?status=closed", 0),
-        ("/drift/incidents?status=open", 1),
+        ("/drift/incidents?status=open&segment=global", 1),
         ("/drift/incidents?to=2026-03-01", 0),
         ("/retraining-log?trigger_type=drift_detected&version=v4", 1),
         ("/retraining-log?version=v4&segment=global&status=completed", 1),
