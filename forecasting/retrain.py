@@ -1,6 +1,6 @@
 """The heart of ShelfOps: a trigger becomes trained, judged and decided versions, step by step as in the specification.
 
-trigger -> read sales -> fit and judge -> register -> compare with the champion -> decide -> log
+trigger -> read sales -> fit and judge -> compare with the champion -> register, decide and log at once
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 from django.db import transaction
 from django.utils import timezone
 
@@ -19,12 +20,13 @@ from forecasting.panel import Panel
 from forecasting.recipes import Task
 from forecasting.train import NothingToLearn, target_rows
 from mlops import backtests, comparison, promotion, registry
-from mlops.models import GLOBAL, ModelPolicy, ModelRetrainingLog, ModelVersion
+from mlops.models import GLOBAL, BacktestResult, ModelPolicy, ModelRetrainingLog, ModelVersion
 from mlops.routing import in_words, parts
 from shelfops.models import Customer, JobRun, User
 from shelfops.refusals import Refusal
 
 Stage = Callable[[str, int], None]
+DIED = "The worker died during the retrain. Start it again."
 Conclude = Callable[[ModelRetrainingLog, Sequence[ModelVersion]], None]
 
 # Stage -> percent done when it begins.
@@ -46,9 +48,11 @@ class NothingTrained(Refusal):
 
 @dataclass(frozen=True)
 class Produced:
-    """A version that is trained and judged, and what the rules say of it."""
+    """A segment that is trained and judged, its files in place, and what the rules say of it."""
 
-    version: ModelVersion
+    trained: registry.Trained
+    champion: ModelVersion | None
+    results: dict[str, pd.DataFrame]  # by baseline, "" for its own
     decision: promotion.Decision
 
 
@@ -64,8 +68,9 @@ def retrain(
 ) -> ModelRetrainingLog:
     """Trains, judges and decides each segment, and logs it: the row is opened before the work and closed once.
 
-    `confirm` is called at the beginning of the transaction that decides, `conclude` at its end; what they raise,
-    because the run was given up for dead meanwhile, stops the decision. What goes wrong is written into the row and
+    Versions, their results, the decision and the closed row are one transaction: cut short anywhere, a retrain leaves
+    files that nobody refers to, and no version. `confirm` is called at its beginning, `conclude` at its end; what they
+    raise, because the run was given up for dead meanwhile, undoes it. What goes wrong is written into the row and
     raised again.
     """
     log = ModelRetrainingLog.objects.create(
@@ -83,13 +88,12 @@ def retrain(
         stopwatch.stage("deciding")
         with transaction.atomic():
             confirm()
-            versions = _decided(customer, produced, order)
+            versions = _decided(customer, produced, order, log)
             closed = _close_completed(log, versions, stopwatch)
             conclude(closed, versions)
             return closed
     except BaseException as error:
         close(log, ModelRetrainingLog.Status.FAILED, stages=stopwatch.done(), error=_in_a_line(error))
-        _put_away(log)
         raise
 
 
@@ -105,7 +109,7 @@ def _produce(customer: Customer, order: Order, log: ModelRetrainingLog, stopwatc
     for number, task in enumerate(tasks):
         stopwatch.segment(task.segment, number, len(tasks))
         try:
-            produced.append(_train(customer, order, log, stopwatch, task, panel, policy))
+            produced.append(_train(customer, order, stopwatch, task, panel, policy))
         except (NothingToLearn, backtests.NothingToScore) as refusal:
             if task.segment == GLOBAL:
                 raise
@@ -125,13 +129,12 @@ def _left_to_global(tasks: Sequence[Task], panel: Panel) -> list[str]:
 def _train(
     customer: Customer,
     order: Order,
-    log: ModelRetrainingLog,
     stopwatch: _Stopwatch,
     task: Task,
     whole: Panel,
     policy: ModelPolicy,
 ) -> Produced:
-    """Fits, judges, registers and compares one segment. Raises NothingToLearn where it has too few rows."""
+    """Fits, judges and compares one segment and stores its files. Raises NothingToLearn where it has too few rows."""
     champion = task.champion
     panel, products = _own(whole, task, order, policy)
     recipe = recipes.recipe_for(order, task, panel, policy)
@@ -139,24 +142,17 @@ def _train(
     fitted = fit_and_judge(panel, recipe, task.split, policy, stopwatch.stage)
 
     stopwatch.stage("registering")
-    version = registry.register(
-        customer,
-        stored.trained(fitted, panel, order.as_of, policy, products),
-        status=order.rule.first_status,
-        reason=f"{order.trigger.label} retrain: {order.reason or 'by the timetable'}",
-        by=log.requested_by,
-        run=log,
-        parent=champion,
-    )
-    stored.record(version, fitted.judged, policy)
+    trained = stored.trained(fitted, panel, order.as_of, policy, products)
+    registry.store_files(customer, trained.files)
 
     stopwatch.stage("comparing with the champion")
     learned_from = segments.cut(whole, champion.segment, policy) if champion else None
     rows = rivals.beside(champion, fitted, panel, order, policy, own_panel=learned_from)
+    results = stored.results(fitted.judged, policy)
     if champion and rows["champion"].notna().all():  # unknown is not written as scored
-        stored.record_champion(version, champion, rows, policy)
+        results[champion.version] = stored.champion_results(rows, policy)
     compared = comparison.compare(rows, level=policy.bootstrap_level)
-    return Produced(version, _decide(compared, order, task, customer, policy))
+    return Produced(trained, champion, results, _decide(compared, order, task, customer, policy))
 
 
 def _own(whole: Panel, task: Task, order: Order, policy: ModelPolicy) -> tuple[Panel, list[str]]:
@@ -188,14 +184,35 @@ def _decide(
     )
 
 
-def _decided(customer: Customer, produced: Sequence[Produced], order: Order) -> list[ModelVersion]:
-    """Carries the decisions out; whoever may serve one of the segments is locked before, all in one go."""
-    beside = {one.version.segment for one in produced}
+def _decided(
+    customer: Customer, produced: Sequence[Produced], order: Order, log: ModelRetrainingLog
+) -> list[ModelVersion]:
+    """Registers the versions and carries the decisions out; whoever may serve one of the segments is locked before, all
+    in one go."""
+    versions = [_registered(customer, one, order, log) for one in produced]
+    beside = {version.segment for version in versions}
     list(ModelVersion.objects.of(customer).filter(segment__in=beside).locked())
     scheduled = order.trigger == Trigger.SCHEDULED
     return [
-        promotion.apply(one.decision, one.version, by=None, as_of=order.as_of, scheduled=scheduled) for one in produced
+        promotion.apply(one.decision, version, by=None, as_of=order.as_of, scheduled=scheduled)
+        for one, version in zip(produced, versions, strict=True)
     ]
+
+
+def _registered(customer: Customer, one: Produced, order: Order, log: ModelRetrainingLog) -> ModelVersion:
+    """The segment as a version, with how it, seasonal naive and the champion did on the held-out rows."""
+    version = registry.register(
+        customer,
+        one.trained,
+        status=order.rule.first_status,
+        reason=f"{order.trigger.label} retrain: {order.reason or 'by the timetable'}",
+        by=log.requested_by,
+        run=log,
+        parent=one.champion,
+    )
+    for baseline, table in one.results.items():
+        backtests.store(version, table, kind=BacktestResult.Kind.HOLDOUT, baseline=baseline)
+    return version
 
 
 def _close_completed(
@@ -225,15 +242,7 @@ def close(log: ModelRetrainingLog, status: ModelRetrainingLog.Status, **values: 
 def close_dead(run: JobRun) -> None:
     """Closes what a run that died has left open."""
     for log in ModelRetrainingLog.objects.filter(job_run=run, status=ModelRetrainingLog.Status.RUNNING):
-        close(log, ModelRetrainingLog.Status.FAILED, error="The worker died during the retrain. Start it again.")
-        _put_away(log)
-
-
-def _put_away(log: ModelRetrainingLog) -> None:
-    """Archives what a failed retrain had registered: nothing decided on it, so it may not go into shadow."""
-    for version in log.versions.filter(decision={}).exclude(status=Status.ARCHIVED):
-        reason = "its retrain ended before a decision"
-        promotion.archive(version, by=None, reason=reason, as_of=log.as_of)
+        close(log, ModelRetrainingLog.Status.FAILED, error=DIED)
 
 
 def _in_a_line(error: BaseException) -> str:

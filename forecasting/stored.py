@@ -21,7 +21,7 @@ from forecasting.protocols import Fitted
 from forecasting.train import Model, target_rows
 from mlops import backtests, explain, registry
 from mlops.metrics import COUNTS, METRICS, measure
-from mlops.models import BacktestResult, ModelPolicy, ModelVersion
+from mlops.models import ModelPolicy, ModelVersion
 
 EVALUATION, SERVING, PREVIEW = "evaluation-", "serving-", "preview.parquet"
 
@@ -99,20 +99,20 @@ def importances(model: Model, panel: Panel) -> list[explain.Importance]:
     return explain.importances(model.booster, model.dmatrix(computed.X), objective)
 
 
-def record(version: ModelVersion, judged: Judged, policy: ModelPolicy) -> None:
-    """Writes the version's and seasonal naive's metrics on the held-out rows into the ledger."""
+def results(judged: Judged, policy: ModelPolicy) -> dict[str, pd.DataFrame]:
+    """What the ledger keeps of the held-out rows: the version's own metrics under "", and seasonal naive's."""
     batch = judged.lead_one
-    own = backtests.results(judged.rows, batch, policy)
-    naive = backtests.results(as_naive(judged.rows), None if batch is None else as_naive(batch), policy)
-    backtests.store(version, own, kind=BacktestResult.Kind.HOLDOUT)
-    backtests.store(version, naive, kind=BacktestResult.Kind.HOLDOUT, baseline=SEASONAL_NAIVE)
+    naive_batch = None if batch is None else as_naive(batch)
+    return {
+        "": backtests.results(judged.rows, batch, policy),
+        SEASONAL_NAIVE: backtests.results(as_naive(judged.rows), naive_batch, policy),
+    }
 
 
-def record_champion(version: ModelVersion, champion: ModelVersion, rows: pd.DataFrame, policy: ModelPolicy) -> None:
-    """Writes how the champion's recipe did on the rows that decide, beside the version's own results."""
+def champion_results(rows: pd.DataFrame, policy: ModelPolicy) -> pd.DataFrame:
+    """How the champion's recipe did on the rows that decide."""
     theirs = rows.assign(prediction=rows["champion"], lower=rows["champion_lower"], upper=rows["champion_upper"])
-    results = backtests.results(theirs, None, policy)
-    backtests.store(version, results, kind=BacktestResult.Kind.HOLDOUT, baseline=champion.version)
+    return backtests.results(theirs, None, policy)
 
 
 def as_naive(rows: pd.DataFrame) -> pd.DataFrame:

@@ -29,22 +29,30 @@ def save(folder: str, files: Mapping[str, bytes]) -> str:
     manifest = json.dumps({name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}, indent=1)
     digest = hashlib.sha256(manifest.encode()).hexdigest()
     target = _path(folder)
+    if not target.exists():
+        _put_in_place(target, {**files, MANIFEST: manifest.encode()})
+    load(folder, digest)  # raises where another content is there
+    sync_folder(target.parent)
+    return digest
+
+
+def _put_in_place(target: Path, files: Mapping[str, bytes]) -> None:
+    """Writes the folder aside and renames it, unless another process has done so meanwhile."""
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     aside = Path(tempfile.mkdtemp(prefix=".writing-", dir=target.parent))
     try:
-        for name, data in {**files, MANIFEST: manifest.encode()}.items():
+        for name, data in files.items():
             with (aside / name).open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-        try:
-            aside.rename(target)
-            sync_folder(target.parent)
-        except OSError:
-            load(folder, digest)  # raises where another content is there
+        sync_folder(aside)
+        aside.rename(target)
+    except OSError:
+        if not target.exists():
+            raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return digest
 
 
 def load(folder: str, digest: str) -> dict[str, bytes]:

@@ -56,10 +56,9 @@ def register(
     """Stores the files, then the version under the run's number, else the next, with its first event.
 
     The files are in place before the row is committed: a crash in between leaves a folder that nobody refers to,
-    never a version without its files.
+    never a version without its files. Inside a transaction, store them before it: no lock shall wait for a disk.
     """
-    folder = f"{customer.id}/{_fingerprint(trained.files)}"
-    digest = artefacts.save(folder, trained.files)
+    folder, digest = store_files(customer, trained.files)
     with transaction.atomic():
         Customer.objects.select_for_update(no_key=True).get(pk=customer.pk)  # numbers are given out one at a time
         segment = trained.recipe.get("segment", GLOBAL)
@@ -96,6 +95,12 @@ def register(
         )
         VersionEvent.objects.create(version=registered, to_status=status, by=by, reason=reason, as_of=trained.as_of)
     return registered
+
+
+def store_files(customer: Customer, files: Mapping[str, bytes]) -> tuple[str, str]:
+    """The files' folder, named after what they hold, and their hash; what is there already is only read."""
+    folder = f"{customer.id}/{_fingerprint(files)}"
+    return folder, artefacts.save(folder, files)
 
 
 def _next_name(taken: ModelVersionQuerySet, segment: str, run: ModelRetrainingLog | None) -> tuple[int, str]:

@@ -17,7 +17,6 @@ from forecasting import retraining_job
 from forecasting.experiment_runs import start
 from forecasting.loading import load_sales
 from forecasting.orders import BadOrder
-from forecasting.retrain import close_dead
 from forecasting.retraining_job import JOB, retrain_forecast_model, retrain_here
 from forecasting.tests.synthetic import LAST, shop
 from forecasting.train import BadParameter
@@ -213,21 +212,8 @@ def test_a_run_given_up_for_dead_decides_nothing(sold, monkeypatch):
     monkeypatch.setattr(jobs.Progress, "confirm", lost)
     jobs.perform(run.pk)
 
-    assert ModelVersion.objects.get().status == "archived"
+    assert not ModelVersion.objects.exists()
     assert ModelRetrainingLog.objects.get().status == "failed"
-
-
-def test_what_a_dead_worker_had_registered_is_archived(sold):
-    run = retrain_forecast_model(sold.pk, trigger="scheduled", as_of=AS_OF, params=SMALL)
-    jobs.perform(run.pk)
-    ModelRetrainingLog.objects.update(status="running")
-    ModelVersion.objects.update(status="candidate", decision={})  # as it is between the two
-
-    close_dead(run)
-
-    version = ModelVersion.objects.get()
-    assert (version.status, version.events.last().reason) == ("archived", "its retrain ended before a decision")
-    assert ModelRetrainingLog.objects.get().error == "The worker died during the retrain. Start it again."
 
 
 def test_the_command_refuses_a_manual_retrain_without_a_reason(sold):
