@@ -1,17 +1,20 @@
 """A small retailer whose demand shifts: its days, told through the same doors that people and programs use."""
 
 import datetime as dt
+import json
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 from django.core.management import call_command
+from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
 from alerts.models import MLAlert
 from conftest import PASSWORD
+from forecasting.models import Forecast
 from forecasting.tests.synthetic import shop
 from mlops.models import DriftIncident, ModelPolicy, ModelVersion
 from shelfops.models import Customer
@@ -43,7 +46,7 @@ class Retailer:
         for name, role in PEOPLE.items():
             call("create_member", f"{name}@acme.example", "--role", role, "--password", PASSWORD)
         self.customer = Customer.objects.get(slug="acme")
-        ModelPolicy.objects.update(drift_baseline_days=7, drift_min_rows=60, holdout_days=7)
+        set_policy(logged_in("bob"), drift_baseline_days=7, drift_min_rows=60, holdout_days=7)
         self.today = BEGAN
 
     def begin(self) -> None:
@@ -77,12 +80,31 @@ def shifting_sales() -> pd.DataFrame:
     return rows.assign(quantity=sold.loc[keys].to_numpy())
 
 
+def logged_in(name: str) -> Client:
+    """Somebody's browser, after the login form."""
+    client = Client()
+    form = {"username": f"{name}@acme.example", "password": PASSWORD}
+    assert client.post(reverse("admin:login"), form).status_code == 302
+    return client
+
+
 def until_drift_is_found(folder: Path) -> Retailer:
     """On this morning a critical alert waits."""
     retailer = Retailer(folder)
     retailer.begin()
     retailer.live_until(FOUND)
     return retailer
+
+
+def served(day: dt.date) -> set[str]:
+    """Which versions made the forecasts that serve on a day."""
+    return set(Forecast.objects.filter(date=day, lead=1).values_list("version__version", flat=True))
+
+
+def faults() -> list[dict[str, str]]:
+    """What the audit's command finds."""
+    found: list[dict[str, str]] = json.loads(call("verify_audit", "--json"))["faults"]
+    return found
 
 
 # --- What waits, and the doors to decide
@@ -101,30 +123,38 @@ def challenger() -> ModelVersion:
     return ModelVersion.objects.get(run__trigger_type="drift_detected")
 
 
-def on_the_page(client: Client, action: str, expected: str = "v1") -> int:
+def on_the_page(client: Client, action: str, expected: str = "v1") -> HttpResponse:
     """The review page's form."""
     form = {"action": action, "notes": NOTES, "champion": expected, "verdict": "real"}
-    return client.post(f"/models/review/{challenger()}", form).status_code
+    return client.post(f"/models/review/{challenger()}", form)
 
 
-def over_the_api(client: Client, action: str, expected: str = "v1") -> int:
+def over_the_api(client: Client, action: str, expected: str = "v1") -> HttpResponse:
     """The version's review over the API."""
     body = {"action": action, "notes": NOTES, "expected_champion": expected, "verdict": "real"}
-    path = f"/api/v1/models/{challenger()}/review"
-    return client.post(path, body, content_type="application/json").status_code
+    return client.post(f"/api/v1/models/{challenger()}/review", body, content_type="application/json")
 
 
-def through_the_alert(client: Client, action: str) -> int:
+def through_the_alert(client: Client, action: str) -> HttpResponse:
     """The alert's action in the admin."""
-    return client.post(reverse("admin:alerts_mlalert_act", args=[alert().pk, action]), {"notes": NOTES}).status_code
+    return client.post(reverse("admin:alerts_mlalert_act", args=[alert().pk, action]), {"notes": NOTES})
 
 
-def through_the_alert_over_the_api(client: Client, action: str) -> int:
+def through_the_alert_over_the_api(client: Client, action: str) -> HttpResponse:
     """The alert's action over the API."""
     body = {"action": action, "notes": NOTES}
-    return client.patch(f"/api/v1/ml-alerts/{alert().pk}/action", body, content_type="application/json").status_code
+    return client.patch(f"/api/v1/ml-alerts/{alert().pk}/action", body, content_type="application/json")
 
 
-Door = Callable[[Client, str], int]
+def set_policy(client: Client, **values: float) -> None:
+    """The policy's form in the admin, with these thresholds changed."""
+    at = reverse("admin:mlops_modelpolicy_change", args=[ModelPolicy.objects.get().pk])
+    form = client.get(at).context["adminform"].form
+    shown = {name: form[name].value() for name in form.fields}
+    answer = client.post(at, {name: value for name, value in (shown | values).items() if value not in (None, False)})
+    assert answer.status_code == 302, answer.context["errors"]
+
+
+Door = Callable[[Client, str], HttpResponse]
 DOORS_TO_APPROVE: list[Door] = [on_the_page, over_the_api, through_the_alert, through_the_alert_over_the_api]
 DOORS_TO_REJECT: list[Door] = [on_the_page, over_the_api]
