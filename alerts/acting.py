@@ -176,9 +176,18 @@ def _may_approve(alert: MLAlert, by: User) -> bool:
 
 def _approve(alert: MLAlert, *, by: User, notes: str, expected_champion: str | None) -> None:
     if not _is_approvable(alert):
-        raise Conflict(f"“{alert}”: there is nothing to approve, dismiss it or retrain.", ["dismiss"])
+        raise Conflict(f"“{alert}”: there is nothing to approve, {_what_else(alert)}.", ["dismiss"])
     handler, _ = _handlers[MLAlert.Type(alert.alert_type)]
     handler(alert, by=by, notes=notes, expected_champion=expected_champion)
+
+
+def _what_else(alert: MLAlert) -> str:
+    match MLAlert.Type(alert.alert_type):
+        case MLAlert.Type.DRIFT_DETECTED:
+            return "train again or close the incident with a note"
+        case MLAlert.Type.BACKTEST_DEGRADATION:
+            return "dismiss it or retrain"
+    return "dismiss it"
 
 
 def _is_decided(alert: MLAlert, wanted: MLAlert.Decision) -> bool:

@@ -274,6 +274,34 @@ def test_what_is_overdue_is_told_once(acme, channel, webhook):
     assert alert.overdue_told_at.isoformat() == "2026-03-02T16:06:00+00:00"
 
 
+@pytest.mark.django_db(transaction=True)
+def test_sweeps_that_meet_tell_once_that_it_is_overdue(acme, channel):
+    an_alert(acme, due_at=timezone.now() - dt.timedelta(hours=1))
+    Notification.objects.update(status="sent")
+
+    def work(_number):
+        try:
+            notify.sweep()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(8)))
+    assert Notification.objects.filter(kind="overdue").count() == 1
+
+
+def test_the_minute_itself_is_not_overdue(acme, channel):
+    with time_machine.travel(MOMENT, tick=False) as clock:
+        alert = an_alert(acme, due_at=timezone.now())
+        notify.sweep()
+        assert not alert.overdue
+        assert not Notification.objects.filter(kind="overdue").exists()
+        clock.shift(dt.timedelta(seconds=1))
+        notify.sweep()
+        assert alert.overdue
+        assert Notification.objects.filter(kind="overdue").exists()
+
+
 def test_what_was_decided_in_time_is_never_overdue(acme, alice, channel, webhook):
     with time_machine.travel(MOMENT, tick=False) as clock:
         alert = an_alert(acme, due_at=timezone.now() + dt.timedelta(hours=2))

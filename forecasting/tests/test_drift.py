@@ -1,28 +1,25 @@
-"""Drift is found on what served, answered once, and what a crash cut short is taken up."""
+"""Drift is found on what served, on the rows of each segment, and answered once."""
 
 import datetime as dt
-import json
-import time
-from concurrent.futures import ThreadPoolExecutor
-from io import StringIO
 
 import pytest
-from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from django.urls import reverse
 from django.utils import timezone
 
 from alerts import acting
 from alerts.models import MLAlert
-from forecasting import dossier, drift
-from forecasting.drift import detect_drift, detect_here
+from forecasting import scoring
+from forecasting.drift import detect_drift
 from forecasting.models import Forecast, ForecastRun, Product, Series, Store
+from forecasting.tests.emergencies import trained_by_nobody
 from forecasting.tests.served_days import (
     AS_OF,
     BASELINE_DAYS,
     BASELINE_MAE,
+    BEGUN,
     LAST,
+    LEVEL,
     RECENT_DAYS,
     RECENT_MAE,
     a_champion,
@@ -31,12 +28,17 @@ from forecasting.tests.served_days import (
     stock,
     windows,
 )
-from mlops import incidents, promotion
-from mlops.models import DriftCheck, DriftIncident, ModelPolicy, ModelRetrainingLog, ModelVersion
+from mlops import incidents
+from mlops.models import (
+    BacktestResult,
+    DegradationCheck,
+    DriftCheck,
+    DriftIncident,
+    ModelPolicy,
+    ModelVersion,
+)
 from mlops.tests.ledger import a_version
-from shelfops.heartbeat import Lost
 from shelfops.models import JobRun
-from shelfops.refusals import Refusal
 
 pytestmark = pytest.mark.django_db
 DRIFTED = windows(RECENT_MAE, BASELINE_MAE)
@@ -53,25 +55,8 @@ def champion(acme):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Emergency retrains that are logged and registered as ever, but trained by nobody."""
-    asked = []
-
-    def quick(customer, order, *, job_run=None, **_):
-        asked.append(order)
-        log = ModelRetrainingLog.objects.create(
-            customer=customer,
-            trigger_type=order.trigger,
-            trigger_metadata=dict(order.metadata),
-            as_of=order.as_of,
-            job_run=job_run,
-        )
-        version = a_version(customer, "challenger", as_of=order.as_of, segment=order.segments[0])
-        ModelVersion.objects.filter(pk=version.pk).update(run=log)
-        ModelRetrainingLog.objects.filter(pk=log.pk).update(status="completed", version_produced=version.version)
-        return ModelRetrainingLog.objects.get(pk=log.pk)
-
-    monkeypatch.setattr(drift, "retrain", quick)
-    return asked
+    """The emergency retrains that were asked for."""
+    return trained_by_nobody(monkeypatch)
 
 
 def tonight(customer, as_of=AS_OF):
@@ -205,15 +190,33 @@ def test_halved_demand_is_not_drift_by_mae(champion, acme):
     assert check.drift_pct == pytest.approx(-50)
 
 
+def test_halved_demand_is_caught_by_degradation_in_the_nights_scoring(champion, acme):
+    usual = 0.1 * LEVEL
+    BacktestResult.objects.create(
+        customer=acme, version=champion, kind="holdout", origin=BEGUN, first_day=BEGUN, day=day(40), lead_band="1",
+        n=100, units=100 * LEVEL, mae=usual, wape=0.1,
+    )  # fmt: skip
+    serve(champion, level=windows(LEVEL / 2, LEVEL), off=windows(0.8 * usual, usual))
+    ModelVersion.objects.update(champion_since=BEGUN)
+    Forecast.objects.update(actual=None)
+
+    found = scoring.score(acme, AS_OF)
+
+    night = tonight(acme)
+    assert (night.verdict, night.drift_pct) == ("stable", pytest.approx(-20, abs=0.1))
+    check = DegradationCheck.objects.get()
+    assert (check.degraded, check.increase_pct) == (True, pytest.approx(60, abs=5))
+    assert found.alerts == ["v1 forecasts worse than in its hold-out"]
+    assert scoring.score(acme, AS_OF).alerts == []
+
+
 def test_without_a_champion_there_is_nothing_to_check(acme):
     assert detect_drift(acme, AS_OF) == []
 
 
 def test_with_one_champion_one_statement_reads_the_forecasts(champion, acme):
     serve(champion)
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
+    with CaptureQueriesContext(connection) as queries:
         tonight(acme)
 
     assert sum('FROM "forecasts"' in query["sql"] for query in queries) == 1
@@ -315,182 +318,3 @@ def test_after_an_incident_nothing_is_trained_for_a_week(champion, acme, bob, tr
     incident.refresh_from_db()
     assert (check.incident == incident) is (trains == 1)
     assert incident.last_seen_on == (later if trains == 1 else AS_OF)
-
-
-# --- When the retrain fails
-
-
-def test_a_failed_emergency_retrain_still_alerts_and_leads_to_its_run(champion, acme):
-    serve(champion, off=DRIFTED)
-    run = detect_here(acme)
-
-    incident, alert, log = DriftIncident.objects.get(), MLAlert.objects.get(), ModelRetrainingLog.objects.get()
-    assert (run.status, log.status, log.job_run) == ("completed", "failed", run)
-    assert (incident.status, incident.challenger, incident.retraining) == ("open", None, log)
-    assert (alert.action_url, alert.version, alert.metadata["new_version"]) == (f"/runs/{run.pk}", "", "")
-    assert "There is no new version, and v1 still serves: " in alert.message
-    detect_here(acme)
-    assert (ModelRetrainingLog.objects.count(), MLAlert.objects.count()) == (1, 1)
-
-
-def test_a_refusal_is_told_in_its_own_words(champion, acme, monkeypatch):
-    def refuse(*_args, **_options):
-        raise Refusal("There are 20 days of sales and a fit needs 37.")
-
-    monkeypatch.setattr(drift, "retrain", refuse)
-    serve(champion, off=DRIFTED)
-    tonight(acme)
-
-    assert "v1 still serves: There are 20 days of sales and a fit needs 37." in MLAlert.objects.get().message
-
-
-def test_a_run_that_was_given_up_for_dead_tells_nobody(champion, acme, monkeypatch):
-    def lost(*_args, **_options):
-        raise Lost
-
-    monkeypatch.setattr(drift, "retrain", lost)
-    serve(champion, off=DRIFTED)
-    with pytest.raises(Lost):
-        tonight(acme)
-    assert not MLAlert.objects.exists()
-
-
-# --- Crashes
-
-
-class Killed(BaseException):
-    """As by a signal."""
-
-
-STEPS = {
-    "before the retrain": (drift, "respond"),
-    "in the retrain": (drift, "retrain"),
-    "after the retrain": (dossier, "of_incident"),
-    "before the alert": (incidents, "raise_alert"),
-}
-
-
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("nights_later", [0, 1])
-def test_what_a_crash_cut_short_is_taken_up(champion, acme, trained, monkeypatch, step, nights_later):
-    serve(champion, off=DRIFTED, days=[day(-1), *DAYS])
-
-    def die(*_args, **_options):
-        raise Killed
-
-    with monkeypatch.context() as broken:
-        broken.setattr(*STEPS[step], die)
-        with pytest.raises(Killed):
-            tonight(acme)
-    assert DriftIncident.objects.get().challenger is None
-    assert not MLAlert.objects.exists()
-    tonight(acme, AS_OF + dt.timedelta(days=nights_later))
-
-    incident = DriftIncident.objects.get()
-    assert (incident.challenger.version, MLAlert.objects.get().version) == ("v2", "v2")
-    assert len(trained) == 1
-
-
-def test_a_retrain_whose_worker_keeps_dying_is_told_after_the_second(champion, acme, trained, monkeypatch):
-    serve(champion, off=DRIFTED)
-
-    def die(customer, order, **_):
-        log = ModelRetrainingLog.objects.create(
-            customer=customer, trigger_type=order.trigger, trigger_metadata=dict(order.metadata), as_of=AS_OF
-        )
-        ModelRetrainingLog.objects.filter(pk=log.pk).update(status="failed")
-        raise Killed
-
-    monkeypatch.setattr(drift, "retrain", die)
-    for _ in range(2):
-        with pytest.raises(Killed):
-            tonight(acme)
-    tonight(acme)
-
-    assert "It was tried 2 times, and each time the worker died." in MLAlert.objects.get().message
-
-
-def test_an_incident_that_a_promotion_overtook_meanwhile_tells_nobody(champion, acme, trained, monkeypatch):
-    serve(champion, off=DRIFTED)
-    compile_dossier = dossier.of_incident
-
-    def meanwhile(incident):
-        promotion.promote(a_version(acme, "challenger"), by=None, reason="better in shadow", as_of=AS_OF)
-        return compile_dossier(incident)
-
-    monkeypatch.setattr(dossier, "of_incident", meanwhile)
-    tonight(acme)
-
-    incident = DriftIncident.objects.get()
-    assert (incident.status, incident.outcome, incident.challenger.version) == ("closed", "overtaken", "v2")
-    assert not MLAlert.objects.exists()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_two_processes_at_once_answer_once(champion, acme, trained, monkeypatch, settings):
-    settings.JOB_LEASE_SECONDS = 2
-    serve(champion, off=DRIFTED)
-    quick = drift.retrain
-
-    def slow(*args, **options):
-        time.sleep(0.5)
-        return quick(*args, **options)
-
-    monkeypatch.setattr(drift, "retrain", slow)
-
-    def one(_number):
-        try:
-            return detect_here(acme).result["segments"][0]["new_version"]
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(one, range(2))) == ["v2", "v2"]
-    assert (len(trained), MLAlert.objects.count(), DriftCheck.objects.count()) == (1, 1, 1)
-
-
-# --- The command
-
-
-def command(*arguments):
-    out = StringIO()
-    call_command("detect_drift", "--customer", "acme", *arguments, stdout=out)
-    return out.getvalue()
-
-
-def test_the_command_prints_the_verdict_and_what_came_of_it(champion, acme, trained):
-    serve(champion, off=DRIFTED)
-    text = command("--as-of", str(AS_OF))
-
-    assert "all products (v1): Drift. MAE 18.5 over the last 7 days against 12.8" in text
-    assert "open; the emergency retrain produced v2" in text
-
-
-def test_the_command_reports_as_json(champion, acme, trained):
-    serve(champion, off=DRIFTED)
-    report = json.loads(command("--json"))["segments"][0]
-
-    assert (report["verdict"], report["suggested_verdict"], report["new_version"]) == ("drift", "real", "v2")
-    assert round(report["drift_pct"], 1) == 44.5
-
-
-def test_the_command_says_when_there_is_nothing_to_check_and_refuses_the_future(acme):
-    assert "There is no champion yet" in command()
-    with pytest.raises(CommandError, match="has not come yet"):
-        command("--as-of", "2999-01-01")
-
-
-# --- The pages
-
-
-def test_an_incidents_page_shows_the_dossier_to_people(champion, acme, trained, bob, client_of):
-    serve(champion, off=DRIFTED)
-    incident = tonight(acme).incident
-    page = client_of(bob).get(reverse("admin:mlops_driftincident_change", args=[incident.pk])).content.decode()
-
-    for text in ("What the data suggest", "The model has become worse.", "Departments that carry it", "+44.5 %"):
-        assert text in page
-    assert "without_suspects_pct" not in page
-    assert "&#x27;mae&#x27;" not in page
-    listing = client_of(bob).get(reverse("admin:mlops_driftcheck_changelist")).content.decode()
-    assert "v1 drifted by 45 %" in listing

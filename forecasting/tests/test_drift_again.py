@@ -5,12 +5,12 @@ import pytest
 from alerts import acting
 from alerts.models import MLAlert
 from forecasting import drift
+from forecasting.tests.emergencies import trained_by_nobody
 from forecasting.tests.served_days import AS_OF, BASELINE_MAE, RECENT_MAE, a_champion, serve, windows
 from mlops import unreplaced
 from mlops.audit import audit
-from mlops.models import DriftIncident, ModelRetrainingLog, ModelVersion
+from mlops.models import DriftIncident, ModelVersion
 from mlops.review import review
-from mlops.tests.ledger import a_version
 from shelfops import jobs
 
 pytestmark = pytest.mark.django_db
@@ -30,19 +30,7 @@ def failed(acme):
 @pytest.fixture
 def trainable(monkeypatch):
     """From now on a retrain is logged and registered as ever, but trained by nobody."""
-
-    def quick(customer, order, *, by=None, job_run=None, confirm, **_):
-        log = ModelRetrainingLog.objects.create(
-            customer=customer, trigger_type=order.trigger, trigger_metadata=dict(order.metadata), as_of=order.as_of,
-            job_run=job_run, requested_by=by, reason=order.reason,
-        )  # fmt: skip
-        version = a_version(customer, "challenger", as_of=order.as_of, segment=order.segments[0])
-        ModelVersion.objects.filter(pk=version.pk).update(run=log)
-        confirm()
-        ModelRetrainingLog.objects.filter(pk=log.pk).update(status="completed", version_produced=version.version)
-        return ModelRetrainingLog.objects.get(pk=log.pk)
-
-    monkeypatch.setattr(drift, "retrain", quick)
+    trained_by_nobody(monkeypatch)
 
 
 def told():

@@ -24,6 +24,7 @@ from forecasting.loading import load_sales
 from forecasting.models import FeedDay, Forecast, Store
 from forecasting.planning import load_plan
 from forecasting.replay import decisions, last_run, replay
+from mlops.incidents import of_challenger
 from mlops.metrics import measure
 from mlops.models import ModelExperiment, ModelVersion
 from mlops.review import review
@@ -170,11 +171,13 @@ def _review(version: ModelVersion, by: User) -> None:
     improvement = version.decision.get("comparison", {}).get("improvement_pct")
     is_better = improvement is not None and improvement > 0
     found = "unknown" if improvement is None else f"{abs(improvement):.1f} % {'better' if is_better else 'worse'}"
+    incident = of_challenger(version)
     review(
         version,
         "approve" if is_better else "reject",
         by=by,
         notes=f"Read the backtest and the drivers: {found} than the champion on the same rows.",
+        verdict=incident.suggested_verdict if incident else "",
     )
 
 
