@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from django.db.models import Max
+from django.db.models import Max, Q
 
 from alerts import notify
 from forecasting import nightly
@@ -16,6 +16,7 @@ from mlops.models import (
     DriftCheck,
     DriftIncident,
     ExperimentEvent,
+    IncidentEvent,
     ModelExperiment,
     ModelRetrainingLog,
     ShadowTest,
@@ -93,6 +94,7 @@ def decisions(customer: Customer, first: dt.date, last: dt.date) -> list[Decided
         *_by_people(customer, first, last),
         *_shadow_verdicts(customer, first, last),
         *_incidents(customer, first, last),
+        *_unreplaced(customer, first, last),
         *_experiments(customer, first, last),
     ]
     return sorted(found, key=lambda decided: decided.day)
@@ -166,4 +168,25 @@ def _incidents(customer: Customer, first: dt.date, last: dt.date) -> list[Decide
             reason=f"MAE {incident.drift_pct:.0f} % worse than the month before",
         )
         for incident in opened.select_related("champion").order_by("opened_on", "pk")
+    ]
+
+
+def _unreplaced(customer: Customer, first: dt.date, last: dt.date) -> list[Decided]:
+    """What people did about drift that brought no new version."""
+    events = IncidentEvent.objects.filter(
+        Q(kind=IncidentEvent.Kind.ASKED_AGAIN)
+        | Q(kind=IncidentEvent.Kind.CLOSED, incident__outcome=DriftIncident.Outcome.NO_REPLACEMENT),
+        incident__customer=customer,
+        incident__challenger=None,
+        as_of__range=(first, last),
+    )
+    return [
+        Decided(
+            day=event.as_of,
+            what=f"Drift incident: {event.get_kind_display().lower()}",
+            version=event.incident.champion.version,
+            by=str(event.by or "rule"),
+            reason=event.reason,
+        )
+        for event in events.select_related("incident__champion", "by").order_by("as_of", "pk")
     ]

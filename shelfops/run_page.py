@@ -115,10 +115,12 @@ def _next(run: JobRun) -> str:
 
 
 def _links(run: JobRun) -> Iterator[tuple[str, str]]:
-    """The experiment that it trains for, where its retrains are logged, and the versions that they have made."""
+    """What it trains for, where its retrains are logged, and the versions that they have made."""
     if experiment := (run.arguments.get("metadata") or {}).get("experiment_id"):
         yield "The experiment that it trains for", reverse("experiment", args=[experiment])
     for log in ModelRetrainingLog.objects.filter(job_run=run).prefetch_related("versions__customer").order_by("pk"):
+        if incident := log.trigger_metadata.get("incident_id"):
+            yield "The drift incident that it answers", reverse("admin:mlops_driftincident_change", args=[incident])
         yield f"Log of the retrain: {log}", reverse("admin:mlops_modelretraininglog_change", args=[log.pk])
         for version in log.versions.all():
             page = review_page.life_url(version)

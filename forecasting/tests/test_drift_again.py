@@ -1,10 +1,12 @@
 """An emergency retrain that failed is done again: it brings a version or another alert, and never both."""
 
 import pytest
+from django.urls import reverse
 
 from alerts import acting
 from alerts.models import MLAlert
 from forecasting import drift
+from forecasting.replay import decisions
 from forecasting.tests.emergencies import trained_by_nobody
 from forecasting.tests.served_days import AS_OF, BASELINE_MAE, RECENT_MAE, a_champion, serve, windows
 from mlops import unreplaced
@@ -66,6 +68,18 @@ def test_it_may_fail_again_and_be_asked_for_again(failed, alice, acme):
     assert "There is no new version, and v1 still serves" in MLAlert.objects.open().get().message
     assert kinds(failed) == ["opened", "failed", "asked_again", "failed", "asked_again"]
     assert audit(acme).faults == ()
+
+
+def test_the_run_that_failed_leads_to_the_incident_and_what_people_did_is_told(failed, alice, acme, client_of):
+    page = client_of(alice).get(MLAlert.objects.get().action_url).content.decode()
+    assert reverse("admin:mlops_driftincident_change", args=[failed.pk]) in page
+    unreplaced.train_again(failed, by=alice, reason=WHY)
+    unreplaced.close(failed, by=alice, notes="the data were wrong")
+    told = [(one.what, one.by, one.reason) for one in decisions(acme, AS_OF, AS_OF)]
+    assert told[-2:] == [
+        ("Drift incident: retrain asked for again", "alice@acme.example", WHY),
+        ("Drift incident: closed", "alice@acme.example", "the champion stays: the data were wrong"),
+    ]
 
 
 def test_an_alert_that_was_dismissed_is_followed_by_a_new_one(failed, alice, trainable):
