@@ -1,5 +1,6 @@
-"""Emergency retrains for tests: asked for, logged and registered as ever, but trained by nobody."""
+"""Nights with drift for tests; emergency retrains are logged and registered as ever, but trained by nobody."""
 
+import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
@@ -7,9 +8,22 @@ import pytest
 
 from forecasting import drift
 from forecasting.orders import Order
-from mlops.models import ModelRetrainingLog, ModelVersion
+from forecasting.tests.served_days import AS_OF, a_champion
+from mlops.models import DriftCheck, ModelRetrainingLog, ModelVersion
 from mlops.tests.ledger import a_version
+from shelfops.clock import set_clock
 from shelfops.models import Customer, JobRun, User
+
+
+def served_so_far(customer: Customer) -> ModelVersion:
+    """The champion of a customer whose today is AS_OF."""
+    set_clock(customer, AS_OF)
+    return a_champion(customer)
+
+
+def tonight(customer: Customer, as_of: dt.date = AS_OF) -> DriftCheck:
+    """The night's check of all products, answered."""
+    return drift.detect_drift(customer, as_of)[0]
 
 
 def trained_by_nobody(monkeypatch: pytest.MonkeyPatch) -> list[Order]:

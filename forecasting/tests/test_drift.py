@@ -12,7 +12,7 @@ from alerts.models import MLAlert
 from forecasting import scoring
 from forecasting.drift import detect_drift
 from forecasting.models import Forecast, ForecastRun, Product, Series, Store
-from forecasting.tests.emergencies import trained_by_nobody
+from forecasting.tests.emergencies import served_so_far, tonight, trained_by_nobody
 from forecasting.tests.served_days import (
     AS_OF,
     BASELINE_DAYS,
@@ -48,19 +48,13 @@ DAYS = [day(back) for back in range(RECENT_DAYS + BASELINE_DAYS)]
 
 @pytest.fixture
 def champion(acme):
-    acme.clock = AS_OF
-    acme.save()
-    return a_champion(acme)
+    return served_so_far(acme)
 
 
 @pytest.fixture
 def trained(monkeypatch):
     """The emergency retrains that were asked for."""
     return trained_by_nobody(monkeypatch)
-
-
-def tonight(customer, as_of=AS_OF):
-    return detect_drift(customer, as_of)[0]
 
 
 # --- What is measured

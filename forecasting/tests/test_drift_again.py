@@ -7,8 +7,8 @@ from alerts import acting
 from alerts.models import MLAlert
 from forecasting import drift
 from forecasting.replay import decisions
-from forecasting.tests.emergencies import trained_by_nobody
-from forecasting.tests.served_days import AS_OF, BASELINE_MAE, RECENT_MAE, a_champion, serve, windows
+from forecasting.tests.emergencies import served_so_far, trained_by_nobody
+from forecasting.tests.served_days import AS_OF, BASELINE_MAE, RECENT_MAE, serve, windows
 from mlops import unreplaced
 from mlops.audit import audit
 from mlops.models import DriftIncident, ModelVersion
@@ -22,9 +22,7 @@ WHY = "the missing days are in"
 @pytest.fixture
 def failed(acme):
     """Drift whose emergency retrain has failed: there are not enough days of sales."""
-    acme.clock = AS_OF
-    acme.save()
-    serve(a_champion(acme), off=windows(RECENT_MAE, BASELINE_MAE))
+    serve(served_so_far(acme), off=windows(RECENT_MAE, BASELINE_MAE))
     drift.detect_here(acme)
     return DriftIncident.objects.select_related("customer").get()
 

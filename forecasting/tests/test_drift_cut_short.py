@@ -9,15 +9,14 @@ from django.db import connection
 
 from alerts.models import MLAlert
 from forecasting import dossier, drift
-from forecasting.drift import detect_drift, detect_here
-from forecasting.tests.emergencies import trained_by_nobody
+from forecasting.drift import detect_here
+from forecasting.tests.emergencies import served_so_far, tonight, trained_by_nobody
 from forecasting.tests.served_days import (
     AS_OF,
     BASELINE_DAYS,
     BASELINE_MAE,
     RECENT_DAYS,
     RECENT_MAE,
-    a_champion,
     day,
     serve,
     windows,
@@ -39,19 +38,13 @@ DAYS = [day(back) for back in range(RECENT_DAYS + BASELINE_DAYS)]
 
 @pytest.fixture
 def champion(acme):
-    acme.clock = AS_OF
-    acme.save()
-    return a_champion(acme)
+    return served_so_far(acme)
 
 
 @pytest.fixture
 def trained(monkeypatch):
     """The emergency retrains that were asked for."""
     return trained_by_nobody(monkeypatch)
-
-
-def tonight(customer, as_of=AS_OF):
-    return detect_drift(customer, as_of)[0]
 
 
 # --- When the retrain fails

@@ -7,13 +7,11 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
-from forecasting.drift import detect_drift
-from forecasting.tests.emergencies import trained_by_nobody
+from forecasting.tests.emergencies import served_so_far, tonight, trained_by_nobody
 from forecasting.tests.served_days import (
     AS_OF,
     BASELINE_MAE,
     RECENT_MAE,
-    a_champion,
     serve,
     windows,
 )
@@ -24,19 +22,13 @@ DRIFTED = windows(RECENT_MAE, BASELINE_MAE)
 
 @pytest.fixture
 def champion(acme):
-    acme.clock = AS_OF
-    acme.save()
-    return a_champion(acme)
+    return served_so_far(acme)
 
 
 @pytest.fixture
 def trained(monkeypatch):
     """The emergency retrains that were asked for."""
     return trained_by_nobody(monkeypatch)
-
-
-def tonight(customer, as_of=AS_OF):
-    return detect_drift(customer, as_of)[0]
 
 
 # --- The command
