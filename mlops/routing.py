@@ -8,8 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from django.db import transaction
+from django.db.models import Max
 
 from mlops.models import GLOBAL, ModelVersion, RoutingRule
+from mlops.models.routing import RoutingRuleQuerySet
 from shelfops.models import MODEL_NAME_DEFAULT, Customer, User
 from shelfops.refusals import Refusal
 
@@ -84,15 +86,19 @@ def resolve(segments: Sequence[str], items: pd.DataFrame) -> npt.NDArray[np.int6
 
 @transaction.atomic
 def switch(version: ModelVersion, *, by: User | None, reason: str, as_of: dt.date) -> RoutingRule:
-    """From this day on the version serves its segment; the rule that held so far ends."""
+    """From this day on the version serves its segment; the rule that held so far ends.
+
+    A day in the past does not rewrite who has served: the rule begins when those before it have ended.
+    """
     stop(version, as_of=as_of)
+    before = _of_segment(version).aggregate(begun=Max("valid_from"), ended=Max("valid_to"))
     return RoutingRule.objects.create(
         customer_id=version.customer_id,
         model_name=version.model_name,
         segment=version.segment,
         version=version,
         experiment_id=version.experiment_id,
-        valid_from=as_of,
+        valid_from=max(day for day in (as_of, *before.values()) if day),
         by=by,
         reason=reason,
     )
@@ -100,9 +106,12 @@ def switch(version: ModelVersion, *, by: User | None, reason: str, as_of: dt.dat
 
 def stop(version: ModelVersion, *, as_of: dt.date) -> None:
     """Ends the open rule of the version's segment, if there is one: the next wider segment serves from this day on."""
-    rules = RoutingRule.objects.filter(
-        customer_id=version.customer_id, model_name=version.model_name, segment=version.segment
-    )
-    for rule in rules.open().select_for_update():
+    for rule in _of_segment(version).open().select_for_update():
         rule.valid_to = max(as_of, rule.valid_from)
         rule.save(update_fields=["valid_to"])
+
+
+def _of_segment(version: ModelVersion) -> RoutingRuleQuerySet:
+    return RoutingRule.objects.filter(
+        customer_id=version.customer_id, model_name=version.model_name, segment=version.segment
+    )

@@ -26,7 +26,7 @@ def faults(customer: Customer) -> Iterator[Fault]:
     is_idle = Q(valid_to=None) & ~Exists(named.filter(status=ModelVersion.Status.CHAMPION))
     yield from each(rules.filter(Q(names_nobody) | is_idle), _without_champion)
     promoted = VersionEvent.objects.filter(
-        version=OuterRef("version_id"), to_status=ModelVersion.Status.CHAMPION, as_of=OuterRef("valid_from")
+        version=OuterRef("version_id"), to_status=ModelVersion.Status.CHAMPION, as_of__lte=OuterRef("valid_from")
     )
     yield from each(rules.filter(~Exists(promoted)).exclude(names_nobody), _without_promotion)
     earlier = RoutingRule.objects.filter(
@@ -57,7 +57,7 @@ def _without_champion(rule: RoutingRule) -> Fault:
 
 
 def _without_promotion(rule: RoutingRule) -> Fault:
-    message = f"{rule.version} did not become champion on {rule.valid_from}."
+    message = f"{rule.version} had not become champion by {rule.valid_from}."
     return Fault("rule_without_promotion", _name(rule), message, MEND)
 
 

@@ -9,8 +9,9 @@ from django.conf import settings
 
 from alerts.models import MLAlert
 from mlops import promotion
+from mlops.audit import audit
 from mlops.decision import decide
-from mlops.models import ModelPolicy, ModelVersion, VersionEvent
+from mlops.models import ModelPolicy, ModelVersion, RoutingRule, VersionEvent
 from mlops.promotion import (
     ALLOWED,
     StaleChampion,
@@ -359,3 +360,14 @@ def test_the_same_question_raised_at_once_is_one_alert(acme):
     made = decision("v9", changes={"candidate_rmse": 4})
     alerts = at_once(lambda _: promotion.ask_a_person(made, version), [version] * 8)
     assert len({alert.pk for alert in alerts}) == 1
+
+
+def test_a_promotion_as_of_a_day_in_the_past_does_not_rewrite_who_has_served(acme):
+    """As a retrain that is asked for with an earlier day makes it."""
+    days = [DAY, DAY + dt.timedelta(days=9), DAY + dt.timedelta(days=4)]
+    for day in days:
+        promote(a_version(acme, as_of=day), by=None, reason="better", as_of=day)
+    rules = RoutingRule.objects.order_by("pk").values_list("version__version", "valid_from", "valid_to")
+    assert list(rules) == [("v1", days[0], days[1]), ("v2", days[1], days[1]), ("v3", days[1], None)]
+    assert [rule.version.version for rule in RoutingRule.objects.of(acme).valid_on(days[2])] == ["v1"]
+    assert audit(acme).faults == ()
