@@ -11,6 +11,7 @@ from alerts.alerting import raise_alert
 from alerts.models import MLAlert
 from mlops.backtests import ONE_DAY_AHEAD
 from mlops.models import BacktestResult, DegradationCheck, ModelPolicy, ModelVersion
+from mlops.routing import Kind, parts
 from shelfops.models import MODEL_NAME_DEFAULT, Customer
 
 DIGITS = 9  # so that exactly the threshold is not above it
@@ -65,29 +66,52 @@ def check(customer: Customer, *, as_of: dt.date, last_day: dt.date) -> list[Degr
 def window(version: ModelVersion, last_day: dt.date, policy: ModelPolicy) -> Window:
     """The days up to `last_day` on which it served; what it said in shadow before does not count."""
     first_day = last_day - dt.timedelta(days=policy.drift_recent_days - 1)
-    daily = _one_day_ahead(version, BacktestResult.Kind.DAILY)
-    served = daily.filter(day__range=(max(first_day, version.champion_since or first_day), last_day))
-    rows = list(served.values_list("n", "mae", "units"))
+    since = max(first_day, version.champion_since or first_day)
+    served = _served(version, BacktestResult.Kind.DAILY).filter(day__range=(since, last_day))
+    rows = list(served.values_list("day", "n", "mae", "units"))
     return Window(
         first_day=first_day,
         last_day=last_day,
-        days=len(rows),
-        rows=sum(n for n, _mae, _units in rows),
-        error=math.fsum(n * mae for n, mae, _units in rows),
-        units=math.fsum(units for _n, _mae, units in rows),
+        days=len({day for day, _n, _mae, _units in rows}),
+        rows=sum(n for _day, n, _mae, _units in rows),
+        error=math.fsum(n * mae for _day, n, mae, _units in rows),
+        units=math.fsum(units for _day, _n, _mae, units in rows),
     )
 
 
 def holdout_wape(version: ModelVersion) -> float | None:
-    """Its WAPE one day ahead over the whole hold-out; None for a version that drift asked for, which has none."""
-    whole = _one_day_ahead(version, BacktestResult.Kind.HOLDOUT).order_by("first_day", "-day").first()
-    return whole.wape if whole else None
+    """Its WAPE one day ahead over the whole hold-out, of what it serves now.
+
+    None for a version that drift asked for, which has no such hold-out, and where a model of a part that no backtest
+    tells apart has taken over some of its series.
+    """
+    if any(parts(segment)[0] is not Kind.DEPARTMENT for segment in _handed_over(version)):
+        return None
+    rows = list(_served(version, BacktestResult.Kind.HOLDOUT).values_list("first_day", "day", "n", "mae", "units"))
+    whole = min(((first, -last.toordinal()) for first, last, *_ in rows), default=None)
+    inside = [(n, mae, units) for first, last, n, mae, units in rows if (first, -last.toordinal()) == whole]
+    units = math.fsum(units for _n, _mae, units in inside)
+    return math.fsum(n * mae for n, mae, _units in inside) / units if units > 0 else None
 
 
-def _one_day_ahead(version: ModelVersion, kind: BacktestResult.Kind) -> "QuerySet[BacktestResult]":
-    return BacktestResult.objects.filter(
-        version=version, kind=kind, baseline="", lead_band=ONE_DAY_AHEAD, scope_type=BacktestResult.Scope.ALL
-    )
+def _served(version: ModelVersion, kind: BacktestResult.Kind) -> "QuerySet[BacktestResult]":
+    """Its results one day ahead, without the departments that have a champion of their own now.
+
+    Its hold-out was before they had one: with them, a part that was easy or hard would be taken for a change.
+    """
+    results = BacktestResult.objects.filter(version=version, kind=kind, baseline="", lead_band=ONE_DAY_AHEAD)
+    departments = [name for of, name in map(parts, _handed_over(version)) if of is Kind.DEPARTMENT]
+    if not departments:
+        return results.filter(scope_type=BacktestResult.Scope.ALL)
+    return results.filter(scope_type=BacktestResult.Scope.DEPARTMENT).exclude(scope_value__in=departments)
+
+
+def _handed_over(version: ModelVersion) -> list[str]:
+    """The segments of champions that go before it."""
+    own, _ = parts(version.segment)
+    stronger = list(Kind)[: list(Kind).index(own)] if own else list(Kind)
+    champions = ModelVersion.objects.of(version.customer, version.model_name).champions()
+    return [segment for segment in champions.values_list("segment", flat=True) if parts(segment)[0] in stronger]
 
 
 def measure(recent: Window, holdout: float | None, policy: ModelPolicy) -> Finding:
@@ -98,7 +122,7 @@ def measure(recent: Window, holdout: float | None, policy: ModelPolicy) -> Findi
         return Finding(wape, holdout, None, None, f"it cannot be told whether it has become worse: {why}")
 
     if holdout is None or holdout <= 0:
-        return unknown("it has no hold-out one day ahead to be compared with")
+        return unknown("it has no hold-out one day ahead of what it serves now")
     if recent.days < policy.drift_min_days_share * recent.length or recent.rows < policy.drift_min_rows:
         return unknown(
             f"{recent.rows} forecasts of {recent.days} days were scored in the last {recent.length} days, "

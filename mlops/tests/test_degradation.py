@@ -123,6 +123,33 @@ def test_the_wape_is_of_all_units_of_the_days_that_it_served(champion):
     assert window.wape == pytest.approx(error / 15000)
 
 
+def test_a_department_that_has_its_own_champion_is_on_neither_side(acme):
+    """Electronics was easy at 10 %, Grocery is as hard as it was at 50 %: together they made 30 %."""
+    champion = a_version(acme, "champion")
+    last_day = champion.champion_since + dt.timedelta(days=6)
+    holdout = {"first_day": DAY - dt.timedelta(days=30), "day": DAY}
+    _result(champion, "holdout", 0.3, **holdout)
+    for name, wape in (("Electronics", 0.1), ("Grocery", 0.5)):
+        _result(champion, "holdout", wape, scope_type="department", scope_value=name, **holdout)
+    for ago in range(7):
+        day = last_day - dt.timedelta(days=ago)
+        _result(champion, "daily", 0.5, day=day)
+        _result(champion, "daily", 0.5, day=day, scope_type="department", scope_value="Grocery")
+    assert degradation.holdout_wape(champion) == pytest.approx(0.3)
+
+    a_version(acme, "champion", segment="department:Electronics")
+
+    assert degradation.holdout_wape(champion) == pytest.approx(0.5)
+    found = degradation.check(acme, as_of=last_day + dt.timedelta(days=1), last_day=last_day)
+    assert next((one.version_id, one.degraded) for one in found) == (champion.pk, False)
+    assert not alerts()
+
+
+def test_a_part_that_no_backtest_tells_apart_leaves_it_unknown(champion):
+    a_version(champion.customer, "champion", segment="lifecycle:new")
+    assert degradation.holdout_wape(champion) is None
+
+
 def test_what_it_said_before_it_served_does_not_count(champion):
     last_day = champion.champion_since + dt.timedelta(days=3)
     served(champion, 0.9, last_day)

@@ -1,5 +1,6 @@
 """JSON bodies as the database can hold them."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ DEEPEST = 20
 
 
 class StrictJSONParser(JSONParser):
-    """Refuses what no column takes: NUL bytes, halves of a character, nesting without end."""
+    """Refuses what no column takes: NUL bytes, halves of a character, infinite numbers, nesting without end."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
         try:
@@ -27,6 +28,8 @@ def _check(value: Any, depth: int) -> None:
         raise _too_deep()
     if isinstance(value, str):
         _check_text(value)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ParseError("The body holds a number that is too large to be stored.")
     elif isinstance(value, dict):
         for name, inner in value.items():
             _check_text(name)

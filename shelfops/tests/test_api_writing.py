@@ -150,6 +150,7 @@ def test_a_bad_field_is_named(path, body, field, world, post):
         b"", b"{", b"[]", b"1", b"null", b'"x"', b"\xff\xfe", b'{"action": NaN}', b"[" * 100_000,
         b'{"notes": "a\\u0000b", "action": "approve"}', b'{"notes": "\\ud800", "action": "approve"}',
         b'{"a\\u0000": 1}', b'{"params": ' + b'{"a":' * 30 + b"1" + b"}" * 31, b"9" * 5000,
+        b'{"notes": 1e400}',
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("path", ["/models/v3/review", "/retrain"])
