@@ -48,10 +48,13 @@ class Finding:
 def is_due(days: int, *, target_days: int, started_on: dt.date, as_of: dt.date, policy: ModelPolicy) -> bool:
     """Whether a test with so many scored days is judged: it has them all, or it has had time enough for them.
 
-    A feed with gaps gets `shadow_min_days` more; then that many scored days are enough to end it.
+    A feed with gaps gets `shadow_min_days` more; then that many scored days are enough to end it. After twice that
+    time it ends with whatever it has, so that nothing unscored keeps its room for ever.
     """
-    late = (as_of - started_on).days >= target_days + policy.shadow_min_days
-    return days >= target_days or (late and days >= policy.shadow_min_days)
+    allowed = target_days + policy.shadow_min_days
+    waited = (as_of - started_on).days
+    late = waited >= allowed and days >= policy.shadow_min_days
+    return days >= target_days or late or waited >= 2 * allowed
 
 
 def judge(

@@ -47,7 +47,9 @@ def found(*, days=14, age=29, status="challenger", champion="v12", served=(V12,)
         (13, 21, True),
         (7, 21, True),
         (6, 21, False),
-        (6, 300, False),
+        (6, 41, False),
+        (6, 42, True),
+        (0, 42, True),
         (0, 21, False),
     ],
 )
