@@ -21,17 +21,17 @@ os.environ["SHELFOPS_NOTIFICATIONS"] = "false"  # a test that wants them turns t
 for _name in ("SHELFOPS_DEBUG", "SHELFOPS_HTTPS", "SHELFOPS_ALLOWED_HOSTS", "SHELFOPS_SECRET_KEY"):
     os.environ.pop(_name, None)
 
-import django  # noqa: E402
+import django
 
 django.setup()
 # A worker of a parallel run inherits the environment, and would load the settings before it gets its own folder.
 del os.environ["DJANGO_SETTINGS_MODULE"]
 
-from django.conf import settings  # noqa: E402
-from django.core.cache import cache  # noqa: E402
-from django.test import Client  # noqa: E402
+from django.conf import settings
+from django.core.cache import cache
+from django.test import Client
 
-from shelfops.models import Customer, Membership, Role, User  # noqa: E402
+from shelfops.models import Customer, Membership, Role, User
 
 PASSWORD = "a-long-enough-password"  # noqa: S105  # of everybody in the cast
 IN_CI = os.environ.get("CI") == "true"

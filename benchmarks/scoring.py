@@ -5,6 +5,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.db import connection
@@ -110,8 +111,8 @@ def _measure(series: int, shadows: int) -> tuple[float, float]:
     seconds: tuple[list[float], list[float]] = ([], [])
     for number, day in enumerate(DAYS):
         works: list[Callable[[], object]] = [
-            lambda day=day: scoring.score(customer, day + dt.timedelta(days=1)),  # type: ignore[misc]
-            lambda day=day: _execute(statements, day),  # type: ignore[misc]
+            partial(scoring.score, customer, day + dt.timedelta(days=1)),
+            partial(_execute, statements, day),
         ]
         for place in (0, 1) if number % 2 else (1, 0):
             seconds[place].append(_timed(works[place]))

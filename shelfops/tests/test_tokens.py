@@ -30,6 +30,10 @@ def test_a_token_is_printed_once_and_stored_as_a_hash(alice):
     assert round((token.expires_at - token.created_at) / dt.timedelta(days=1)) == 30
 
 
+def test_like_all_commands_it_takes_the_customer(alice):
+    assert issue(alice.email, "--customer", "acme")["token"]
+
+
 def test_the_command_says_that_it_is_not_shown_again(alice):
     out = StringIO()
     call_command("issue_token", alice.email, stdout=out)
@@ -42,12 +46,14 @@ def test_the_command_says_that_it_is_not_shown_again(alice):
     ("arguments", "words"),
     [
         (["nobody@acme.example"], "There is no person"),
+        (["alice@acme.example", "--customer", "nowhere"], "There is no customer “nowhere”"),
+        (["alice@acme.example", "--customer", "globex"], "has no role at globex"),
         (["alice@acme.example", "--days", "0"], "1 to 366 days"),
         (["alice@acme.example", "--days", "1000"], "1 to 366 days"),
         (["alice@acme.example", "--name", ""], "Name the token"),
     ],
 )
-def test_a_token_is_refused_in_one_line(arguments, words, alice):
+def test_a_token_is_refused_in_one_line(arguments, words, alice, globex):
     with pytest.raises(CommandError, match=words):
         issue(*arguments)
     assert not ApiToken.objects.exists()
