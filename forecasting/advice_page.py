@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from forecasting import advice
+from forecasting.kept import kept
 from mlops.figures import UNKNOWN, Row, Table, figure, percent
 from shelfops import tenancy
 from shelfops.models import Customer, User
@@ -38,7 +39,7 @@ view = admin.site.admin_view(show)
 
 
 def _context(customer: Customer, user: User) -> dict[str, Any]:
-    report = advice.advise(customer)
+    report = kept(customer, "advice", lambda: advice.advise(customer))
     may = tenancy.allowed(user, customer, Action.PROPOSE_EXPERIMENT)
     departments = report["departments"]
     return {

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods
 
 from forecasting import clusters
 from forecasting.clusters import LEAST_K, MOST_K, BadNames, Proposal
+from forecasting.kept import kept
 from forecasting.models import Store
 from mlops.figures import Table
 from mlops.models import ModelVersion
@@ -70,7 +71,7 @@ def _page(
     k = k or _number(request.GET.get("k"))
     context: dict[str, Any] = {"customer": customer, "refusal": refusal, "numbers": range(LEAST_K, MOST_K + 1)}
     try:
-        proposal = clusters.propose(customer, k=k)
+        proposal = kept(customer, f"clusters:{k}", lambda: clusters.propose(customer, k=k))
     except Refusal as nothing:
         return render(request, "store_clusters.html", {**context, "nothing": str(nothing)}, status=code)
     able = " or ".join(role.label for role, rights in tenancy.MATRIX.items() if RIGHT in rights)

@@ -208,7 +208,7 @@ def _incidents(customer: Customer) -> Iterator[Fault]:
 
 
 def _was_decided() -> Q:
-    """Of a closed incident: the review, the person's note or the promotion that its outcome names is there."""
+    """Of a closed incident: the review, the note, the rule or the promotion that its outcome names is there."""
     review = ModelReview.objects.filter(version=OuterRef("challenger"), by=OuterRef("closed_by"))
     by_review = _any(
         *(
@@ -220,6 +220,10 @@ def _was_decided() -> Q:
         incident=OuterRef("pk"), kind=IncidentEvent.Kind.CLOSED, by=OuterRef("closed_by"), as_of=OuterRef("closed_on")
     )
     by_note = Q(Exists(noted), outcome=Outcome.NO_REPLACEMENT, challenger=None) & ~Q(reason="")
+    superseded = VersionEvent.objects.filter(
+        version=OuterRef("challenger"), to_status=Status.ARCHIVED, by=None, as_of=OuterRef("closed_on")
+    )
+    by_rule = Q(Exists(superseded), outcome=Outcome.NO_REPLACEMENT, closed_by=None)
     switched = VersionEvent.objects.filter(
         Q(to_status=Status.CHAMPION) | Q(from_status=Status.CHAMPION),
         version__customer=OuterRef("customer"),
@@ -228,7 +232,7 @@ def _was_decided() -> Q:
         as_of=OuterRef("closed_on"),
     )
     overtaken = Q(Exists(switched), outcome=Outcome.OVERTAKEN)
-    return by_review | by_note | overtaken
+    return by_review | by_note | by_rule | overtaken
 
 
 def _title(incident: DriftIncident) -> str:

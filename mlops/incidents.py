@@ -291,6 +291,16 @@ def retired(version: ModelVersion, *, by: User | None, reason: str, as_of: dt.da
         _overtaken(incident, by=by, why=f"{version} was retired: {reason}", as_of=as_of)
 
 
+def put_away(challenger: ModelVersion, *, why: str, as_of: dt.date) -> None:
+    """Closes the open incident that the challenger was trained for: nobody took it up, and the champion stays.
+
+    Drift that is still found later opens a new one. Its alert needs nothing: a challenger that still awaits a decision
+    is never put away.
+    """
+    if incident := of_challenger(challenger):
+        close(incident, Outcome.NO_REPLACEMENT, by=None, reason=f"{challenger} was {why}", as_of=as_of)
+
+
 def _open_of(version: ModelVersion) -> DriftIncident | None:
     return DriftIncident.objects.filter(
         customer_id=version.customer_id, model_name=version.model_name, segment=version.segment, status=Status.OPEN

@@ -273,6 +273,7 @@ def _supersede(newcomer: ModelVersion, *, as_of: dt.date) -> ModelVersion:
         reason = f"superseded by {newcomer}: {room.why_superseded(old)}"
         _set(old, Status.ARCHIVED, by=None, reason=reason, as_of=as_of)
         overtake(old.customer, version=old.version, model_name=old.model_name, reason=reason)
+        incidents.put_away(old, why=reason, as_of=as_of)
     return newcomer
 
 

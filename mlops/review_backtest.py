@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet, Sum
 
 from mlops import comparison
 from mlops.charts import Chart, Kind, Line, Tone
@@ -67,13 +67,22 @@ class Backtest:
         daily = self._results().filter(
             scope_type=Scope.STORE, lead_band__startswith=DECIDING, first_day=F("day"), baseline__in=["", self.champion]
         )
-        found = pd.DataFrame.from_records(daily.values_list(*STORE_COLUMNS), columns=STORE_COLUMNS)
-        compared = _compared(found, self.champion, self.level) if self.champion in set(found["baseline"]) else ()
-        stores = found["scope_value"].nunique()
+        losing, stores = self._losing(daily)
+        rows = daily.filter(scope_value__in=losing).values_list(*STORE_COLUMNS)
+        found = pd.DataFrame.from_records(rows, columns=STORE_COLUMNS)
         title = (
             f"By store, the worst {MOST_STORES} of {stores}" if stores > MOST_STORES else "By store, the worst first"
         )
-        return Table(title, headers, scope_rows(compared))
+        return Table(title, headers, scope_rows(_compared(found, self.champion, losing, self.level) if losing else ()))
+
+    def _losing(self, daily: "QuerySet[BacktestResult]") -> tuple[list[str], int]:
+        """The stores whose error has grown most by its share, at most MOST_STORES, and how many stores there are."""
+        error = F("n") * F("mae")
+        sums = daily.values_list("scope_value").annotate(
+            own=Sum(error, filter=Q(baseline="")), theirs=Sum(error, filter=Q(baseline=self.champion))
+        )
+        shares = {name: own / theirs for name, own, theirs in sums if own is not None and theirs}
+        return sorted(shares, key=lambda name: (-shares[name], name))[:MOST_STORES], len(sums)
 
 
 def scope_rows(scopes: Iterable[comparison.Department]) -> list[Row]:
@@ -92,17 +101,14 @@ def scope_rows(scopes: Iterable[comparison.Department]) -> list[Row]:
     ]
 
 
-def _compared(daily: pd.DataFrame, champion: str, level: float) -> Sequence[comparison.Department]:
+def _compared(daily: pd.DataFrame, champion: str, names: list[str], level: float) -> Sequence[comparison.Department]:
     errors = daily.assign(error=daily["n"] * daily["mae"]).set_index(["day", "baseline", "scope_value"])["error"]
-    error = errors.unstack(["baseline", "scope_value"])
-    own, theirs = error[""].fillna(0), error[champion].fillna(0)
-    loses = (own.sum() / theirs.sum()).dropna().sort_values(ascending=False)
-    names = list(loses.index[:MOST_STORES])
+    error = errors.unstack(["baseline", "scope_value"]).fillna(0)
     sums = daily[daily["baseline"] == ""].groupby("scope_value")[["n", "units"]].sum().loc[names]
     both = comparison.Errors(
         names=names,
-        candidate=own[names].to_numpy(np.float64),
-        champion=theirs[names].to_numpy(np.float64),
+        candidate=error[""][names].to_numpy(np.float64),
+        champion=error[champion][names].to_numpy(np.float64),
         n=sums["n"].to_numpy(np.int64),
         units=sums["units"].to_numpy(np.float64),
     )

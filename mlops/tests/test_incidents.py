@@ -5,10 +5,12 @@ import datetime as dt
 import pytest
 from django.db import IntegrityError
 
+from alerts.acting import act
 from alerts.models import MLAlert
-from mlops import incidents, promotion
+from mlops import incidents, promotion, shadow
+from mlops.audit import audit
 from mlops.incidents import AlreadyClosed
-from mlops.models import DriftIncident, ModelRetrainingLog, ModelVersion
+from mlops.models import DriftIncident, ModelRetrainingLog, ModelVersion, ShadowTest
 from mlops.review import review
 from mlops.tests.drifted import NIGHT, NUMBERS, a_check, answered
 from mlops.tests.ledger import a_version
@@ -200,3 +202,19 @@ def test_only_an_open_incident_waits_for_a_decision_about_its_challenger(champio
     incidents.close(incident, Outcome.NO_REPLACEMENT, by=bob, reason="as usual", as_of=NIGHT)
     assert incidents.of_challenger(version) is None
     assert ModelRetrainingLog.objects.get().drift_incidents.get() == incident
+
+
+def test_a_dismissed_challenger_that_is_superseded_closes_it(champion, acme, alice):
+    incident = answered(champion)
+    act(MLAlert.objects.get(), "dismiss", by=alice, notes="later")
+    shadow.start(acme, NIGHT)
+    ShadowTest.objects.update(status="completed", verdict="keep", completed_on=NIGHT)
+    newcomer = promotion.hold(a_version(acme), by=None, reason="by rule", as_of=NIGHT)
+
+    incident.refresh_from_db()
+    assert (incident.status, incident.outcome, incident.closed_by) == ("closed", "no_replacement", None)
+    assert incident.reason == f"v2 was superseded by {newcomer}: its shadow found no case"
+    assert incident.events.last().kind == "closed"
+    assert audit(acme).faults == ()
+    incident.challenger.events.filter(to_status="archived").update(as_of=NIGHT - dt.timedelta(days=1))
+    assert "incident_without_decision" in {fault.name for fault in audit(acme).faults}

@@ -7,20 +7,24 @@ import pytest
 
 from alerts.tests.messages import an_alert
 from forecasting.models import FeedDay, Store
-from mlops.models import BacktestResult, ModelVersion
+from forecasting.tests.nights import load
+from forecasting.tests.synthetic import shop
+from mlops.models import BacktestResult, ModelExperiment, ModelVersion
+from mlops.tests.trials import in_shadow
 from shelfops import customers
 from shelfops.models import Customer, JobRun, Membership, Role
 from shelfops.tests.decisions import TODAY, what_waits
 
 pytestmark = pytest.mark.django_db
 STORES, DAYS, RUNS, ALERTS = 200, 365, 700, 100
+SELLING, PRODUCTS = 20, 30
 TIMES = 5
 ROUNDS = 6
 LEAST_SECONDS = 0.01  # below it the clock of a busy machine measures nothing
 
 
 @pytest.fixture
-def large(acme):
+def large(acme, alice, bob, tmp_path):
     """Two hundred stores with a year of covered days and daily results, and two years of nights."""
     what_waits(acme, stores=STORES, nights=700)
     stores = list(Store.objects.filter(customer=acme))
@@ -44,6 +48,11 @@ def large(acme):
     )
     for number in range(ALERTS):
         an_alert(acme, version=f"v{number + 3}", dedupe=str(number))
+    sold = shop(
+        stores=SELLING, products=PRODUCTS, first=TODAY - dt.timedelta(days=91), last=TODAY - dt.timedelta(days=1)
+    )
+    load(acme, tmp_path, sold)
+    in_shadow(acme, alice, bob)
     return acme
 
 
@@ -73,6 +82,9 @@ def test_no_page_of_a_large_customer_is_slow(large, alice, mallory, client_of):
     Membership.objects.filter(user=alice).update(role=Role.ML_MANAGER)
     empty, client = client_of(mallory), client_of(alice)
     run = JobRun.objects.filter(customer=large).last()
-    pages = ["/", "/models/review/v2", "/models/v1", "/routing", f"/runs/{run.pk}", "/alerts/menu"]
+    experiment = ModelExperiment.objects.get()
+    pages = ["/", "/models/review/v2", "/models/v1", "/routing", f"/runs/{run.pk}", "/alerts/menu",
+             f"/experiments/{experiment.pk}/results", "/experiments/propose", "/segments/advice", "/segments/clusters",
+             ]  # fmt: skip
     slow = {page: times for page in pages if (times := least_ratio(client, page, empty)) > TIMES}
     assert slow == {}, "times an empty first page"
