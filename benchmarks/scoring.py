@@ -112,7 +112,7 @@ def _measure(series: int, shadows: int) -> tuple[float, float]:
     for number, day in enumerate(DAYS):
         works: list[Callable[[], object]] = [
             partial(scoring.score, customer, day + dt.timedelta(days=1)),
-            partial(_execute, statements, day),
+            partial(execute, statements, day),
         ]
         for place in (0, 1) if number % 2 else (1, 0):
             seconds[place].append(_timed(works[place]))
@@ -128,7 +128,7 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _execute(statements: list[str], day: dt.date, **values: Any) -> None:
+def execute(statements: list[str], day: dt.date, **values: Any) -> None:
     with connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement, {"day": day, **values})
@@ -152,27 +152,27 @@ def _filled(series: int, shadows: int) -> Customer:
     FeedDay.objects.bulk_create(
         [FeedDay(store=store, date=day, status=FeedDay.Status.COMPLETE) for store in stores for day in DAYS]
     )
-    champion, *challengers = (_version(customer, number) for number in range(shadows + 1))
+    champion, *challengers = (a_version(customer, number) for number in range(shadows + 1))
     rule = RoutingRule.objects.create(customer=customer, segment="global", version=champion, valid_from=FIRST)
     for challenger in challengers:
         ShadowTest.objects.create(customer=customer, version=challenger, started_on=FIRST, target_days=14)
-    _execute(["SELECT setseed(0.5)"], FIRST)
+    execute(["SELECT setseed(0.5)"], FIRST)
     for day in DAYS:
         run = ForecastRun.objects.create(customer=customer, as_of=day, origin=day, status="superseded")
         keys = {"run": run.pk, "version": champion.pk, "rule": rule.pk, "leads": LEADS}
-        _execute([FORECASTS], day, **keys)
+        execute([FORECASTS], day, **keys)
         for challenger in challengers:
-            _execute([SHADOW], day, customer=customer.pk, version=challenger.pk, champion=champion.pk)
-        _execute([SALES], day)
+            execute([SHADOW], day, customer=customer.pk, version=challenger.pk, champion=champion.pk)
+        execute([SALES], day)
     for name, model in COPIES.items():
         original = model._meta.db_table
-        _execute([f"CREATE TABLE {name} (LIKE {original} INCLUDING ALL)"], FIRST)
-        _execute([f"INSERT INTO {name} SELECT * FROM {original} ORDER BY id"], FIRST)
-    _execute(["VACUUM ANALYZE"], FIRST)
+        execute([f"CREATE TABLE {name} (LIKE {original} INCLUDING ALL)"], FIRST)
+        execute([f"INSERT INTO {name} SELECT * FROM {original} ORDER BY id"], FIRST)
+    execute(["VACUUM ANALYZE"], FIRST)
     return customer
 
 
-def _version(customer: Customer, number: int) -> ModelVersion:
+def a_version(customer: Customer, number: int) -> ModelVersion:
     """The champion, then challengers; the champion was 50 % off in its hold-out."""
     before = FIRST - dt.timedelta(days=1)
     days = dict.fromkeys(["as_of", "evaluation_start", "evaluation_end", "train_start", "train_end"], before)
@@ -190,8 +190,8 @@ def _version(customer: Customer, number: int) -> ModelVersion:
 def _emptied() -> None:
     emptied = (Forecast, ShadowPrediction, Sale, FeedDay, Store, Product, ShadowTest, BacktestResult)
     names = ", ".join(model._meta.db_table for model in emptied)
-    _execute([f"TRUNCATE {names} RESTART IDENTITY CASCADE"], FIRST)
-    _execute([f"DROP TABLE IF EXISTS {name}" for name in COPIES], FIRST)
+    execute([f"TRUNCATE {names} RESTART IDENTITY CASCADE"], FIRST)
+    execute([f"DROP TABLE IF EXISTS {name}" for name in COPIES], FIRST)
 
 
 if __name__ == "__main__":
