@@ -303,8 +303,10 @@ def _result(run: ForecastRun, beside: Shadowed) -> dict[str, Any]:
 
 
 def ask_after(promoted: promotion.Promotion) -> None:
-    """A promotion changes who serves: what is published is forecast anew at once. Without anything published, the
-    night will do."""
+    """A promotion changes who serves: in its own transaction it asks that what is published is forecast anew at once.
+
+    Without anything published, the night will do.
+    """
     customer = promoted.version.customer
     rule = RoutingRule.objects.of(customer).open().filter(version=promoted.version).first()
     if rule is None or not _asks.get() or ForecastRun.objects.current(customer) is None:

@@ -57,7 +57,7 @@ class UnusableVersion(Refusal):
 
 @dataclass(frozen=True)
 class Promotion:
-    """What `on_promotion` callables are told, once it is committed: who serves now, and who did before."""
+    """What `on_promotion` callables are told: who serves now, and who did before."""
 
     version: ModelVersion
     former: ModelVersion | None
@@ -70,7 +70,10 @@ _followers: list[Callable[[Promotion], None]] = []
 
 
 def on_promotion(follow: Callable[[Promotion], None]) -> Callable[[Promotion], None]:
-    """Has `follow` called after each committed promotion or rollback; what it raises is logged and stops nothing."""
+    """Has `follow` called in the transaction of each promotion, rollback or retirement.
+
+    What it writes comes with the promotion or not at all, however the process ends; what it raises undoes both.
+    """
     if follow not in _followers:
         _followers.append(follow)
     return follow
@@ -302,11 +305,7 @@ def _crown(
 
 def _tell(promotion: Promotion) -> None:
     for follow in _followers:
-        transaction.on_commit(_telling(follow, promotion), robust=True)
-
-
-def _telling(follow: Callable[[Promotion], None], promotion: Promotion) -> Callable[[], None]:
-    return lambda: follow(promotion)
+        follow(promotion)
 
 
 def _set(version: ModelVersion, to: Status, *, by: User | None, reason: str, as_of: dt.date) -> ModelVersion:

@@ -1,26 +1,17 @@
-import json
-from io import StringIO
+"""One night of forecasts: which series, by whom, what the rows say, and nights that were missed."""
 
 import numpy as np
 import pandas as pd
 import pytest
 import xgboost as xgb
-from django.core.management import CommandError, call_command
 
-from forecasting import bulk, nightly
 from forecasting.models import FeedDay, Forecast, ForecastRun, Sale
-from forecasting.night import Night, model_of
-from forecasting.nightly import BadHorizon, Overtaken, forecast
-from forecasting.orders import Order, Trigger
+from forecasting.night import model_of
+from forecasting.nightly import forecast
 from forecasting.publishing import discard
-from forecasting.retrain import retrain
-from forecasting.rivals import logged
 from forecasting.tests.nights import AS_OF, DAY, a_candidate, a_champion, load, rows_of
-from forecasting.tests.synthetic import LAST, shop
+from forecasting.tests.synthetic import shop
 from mlops import promotion, routing
-from mlops.models import ModelPolicy
-from shelfops import jobs
-from shelfops.models import JobRun
 
 pytestmark = pytest.mark.django_db
 
@@ -207,99 +198,6 @@ def test_a_day_on_which_the_version_was_trained_is_left_out(served):
     assert f"{AS_OF + 2 * DAY} is left out where v2 serves: it was trained on that day." in run.notes
 
 
-# --- Published as a whole
-
-
-def test_after_a_promotion_the_days_ahead_are_new_and_today_stays(served):
-    night = forecast(served, AS_OF)
-    today = rows_of(lead=1)
-    a_champion(served, rounds=9)
-
-    again = forecast(served, AS_OF)
-
-    assert (again.cause, again.rows) == ("v2 promoted", 8 * 13)
-    assert rows_of(lead=1) == today
-    night.refresh_from_db()
-    assert (night.status, night.pruned) == ("superseded", True)
-    assert set(Forecast.objects.values_list("lead", "version__version")) == {
-        (1, "v1"), *((lead, "v2") for lead in range(2, 15))
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize("batches", [0, 1, 2])
-def test_a_crash_between_batches_leaves_the_former_night_and_no_trace_later(served, monkeypatch, batches):
-    forecast(served, AS_OF)
-    forecast(served, AS_OF + DAY)
-    undisturbed = rows_of()
-    discard(ForecastRun.objects.filter(as_of=AS_OF + DAY))
-    ForecastRun.objects.update(status="published")
-    monkeypatch.setitem(bulk.BATCH_ROWS, "sqlite", 40)
-    monkeypatch.setitem(bulk.BATCH_ROWS, "postgresql", 40)
-    with monkeypatch.context() as patched:
-        patched.setattr(bulk, "insert", _dying_after(batches))
-        with pytest.raises(KeyboardInterrupt):
-            forecast(served, AS_OF + DAY)
-
-    assert ForecastRun.objects.current(served).as_of == AS_OF
-    assert not Forecast.objects.served(served, [AS_OF + DAY]).exists()
-    forecast(served, AS_OF + DAY)
-    assert rows_of() == undisturbed
-    assert list(ForecastRun.objects.order_by("pk").values_list("status", flat=True)) == ["superseded", "published"]
-
-
-def _dying_after(batches):
-    insert, left = bulk.insert, [batches]
-
-    def dying(target, rows):
-        if not left[0]:
-            raise KeyboardInterrupt
-        left[0] -= 1
-        insert(target, rows)
-
-    return dying
-
-
-def test_a_run_that_was_given_up_for_dead_publishes_nothing(served):
-    def lost():
-        raise jobs.Lost
-
-    with pytest.raises(jobs.Lost):
-        forecast(served, AS_OF, confirm=lost)
-
-    assert ForecastRun.objects.current(served) is None
-
-
-def test_old_rows_ahead_are_forgotten_and_those_that_served_are_kept(served):
-    ModelPolicy.objects.create(customer=served, keep_forecast_days=2)
-
-    runs = [forecast(served, AS_OF + number * DAY) for number in range(5)]
-
-    assert list(ForecastRun.objects.filter(pruned=True).order_by("pk")) == runs[:2]
-    assert set(Forecast.objects.filter(run=runs[0]).values_list("lead", flat=True)) == {1}
-    assert Forecast.objects.filter(run=runs[2]).count() == 8 * 14
-
-
-def test_an_earlier_day_is_not_published_over_a_later_one(served):
-    forecast(served, AS_OF + DAY)
-
-    with pytest.raises(Overtaken, match=f"Forecasts of {AS_OF + DAY} are published already"):
-        forecast(served, AS_OF)
-
-
-@pytest.mark.parametrize("days", [-1, 0, 29])
-def test_no_forecast_looks_further_than_plans(served, days):
-    with pytest.raises(BadHorizon, match="1 to 28 days"):
-        forecast(served, AS_OF, days=days)
-
-
-def test_other_days_asked_for_are_another_run(served):
-    forecast(served, AS_OF)
-
-    run = forecast(served, AS_OF, days=20)
-
-    assert (run.cause, run.rows) == ("20 days asked for", 8 * 19)
-
-
 # --- Routing
 
 
@@ -352,111 +250,3 @@ def test_series_that_no_rule_serves_are_left_out_and_counted(sold):
 
     assert run.rows == 4 * 14
     assert run.notes.startswith("4 series are left out")
-
-
-# --- Asked for by people, by the timetable and by promotions
-
-
-def command(*arguments: str) -> dict:
-    out = StringIO()
-    call_command("forecast", "--customer", "acme", "--json", *arguments, stdout=out)
-    return json.loads(out.getvalue())
-
-
-def test_the_command_tells_what_was_written(served):
-    report = command("--as-of", AS_OF.isoformat(), "--days", "7")
-
-    assert (report["rows"], report["origin"], report["cause"]) == (8 * 7, (AS_OF - DAY).isoformat(), "Nightly")
-    run = JobRun.objects.get(job="forecast")
-    assert (run.status, run.result["forecast_run"]) == ("completed", ForecastRun.objects.get().pk)
-
-
-def test_the_command_may_be_repeated(served):
-    reports = [command("--as-of", AS_OF.isoformat()) for _ in range(2)]
-
-    assert reports[0] == reports[1]
-
-
-def test_a_day_to_come_is_refused(served):
-    served.clock = LAST
-    served.save()
-
-    with pytest.raises(CommandError, match="has not come yet"):
-        call_command("forecast", "--customer", "acme", "--as-of", (LAST + DAY).isoformat())
-
-
-def test_a_promotion_has_what_is_published_forecast_anew(served, django_capture_on_commit_callbacks):
-    forecast(served, AS_OF)
-
-    with django_capture_on_commit_callbacks(execute=True):
-        a_champion(served, rounds=9)
-
-    done = jobs.perform(JobRun.objects.get(job="forecast").pk)
-    assert (done.status, done.result["cause"]) == ("completed", "v2 promoted")
-
-
-def test_a_promotion_asks_for_nothing_where_nothing_is_published(sold, django_capture_on_commit_callbacks):
-    with django_capture_on_commit_callbacks(execute=True):
-        a_champion(sold)
-
-    assert not JobRun.objects.exists()
-
-
-def test_whoever_forecasts_anyway_is_not_asked(served, django_capture_on_commit_callbacks):
-    forecast(served, AS_OF)
-
-    with nightly.without_asking(), django_capture_on_commit_callbacks(execute=True):
-        a_champion(served, rounds=9)
-
-    assert not JobRun.objects.exists()
-
-
-def test_what_a_promotion_asked_for_is_skipped_when_a_later_night_came_first(
-    served, django_capture_on_commit_callbacks
-):
-    forecast(served, AS_OF)
-    with django_capture_on_commit_callbacks(execute=True):
-        a_champion(served, rounds=9)
-    forecast(served, AS_OF + DAY)
-
-    done = jobs.perform(JobRun.objects.get(job="forecast").pk)
-
-    assert done.status == "skipped"
-    assert "published already" in done.error
-
-
-# --- What retrains read of it
-
-
-def test_a_retrain_reads_each_day_of_the_champion_once_however_many_runs_an_origin_had(served, champion):
-    forecast(served, AS_OF)
-    FeedDay.objects.filter(date__gte=AS_OF).update(status="missing")
-    forecast(served, AS_OF + DAY)  # of the same origin
-    assert ForecastRun.objects.filter(origin=AS_OF - DAY).count() == 2
-
-    found = logged(champion, Night.of(served, AS_OF).panel)([AS_OF - DAY, AS_OF], 2)
-
-    assert len(found) == 8 * 2
-    assert set(found["ds"].dt.date) == {AS_OF, AS_OF + DAY}
-    assert not found[["unique_id", "ds", "origin"]].duplicated().any()
-
-
-def test_a_retrain_reads_the_days_that_were_made_up_for_too(served, champion):
-    forecast(served, AS_OF)
-    forecast(served, AS_OF + 2 * DAY)
-
-    found = logged(champion, Night.of(served, AS_OF).panel)([AS_OF], 2)
-
-    assert len(found) == 8  # nobody forecast two days ahead on the night that was missed
-    assert set(found["ds"].dt.date) == {AS_OF + DAY}
-
-
-def test_drift_compares_with_what_the_champion_had_said(served, champion):
-    for number in range(8):
-        forecast(served, AS_OF + number * DAY)
-    Forecast.objects.filter(lead=1).update(prediction=1000)
-    order = Order(Trigger.DRIFT, AS_OF + 8 * DAY, "drift", params={"num_boost_round": 5})
-
-    made = retrain(served, order).versions.get()
-
-    assert made.decision["comparison"]["champion"]["mae"] > 400  # half of the rows that decide are one day ahead

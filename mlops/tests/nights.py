@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+from mlops import shadow
 from mlops.models import ModelVersion, ShadowPrediction, ShadowTest
 from mlops.tests import ledger
 
@@ -42,3 +43,15 @@ def shadow_nights(
         key = {"store_id": "s1", "product_id": f"p{number}", "forecast_date": day}
         made.append(ShadowPrediction(customer=test.customer, version=test.version, champion=champion, **key, **values))
     return ShadowPrediction.objects.bulk_create(made, batch_size=500)
+
+
+def day(number: int) -> dt.date:
+    """So many days after the ledger's first."""
+    return ledger.DAY + dt.timedelta(days=number)
+
+
+def judged(test: ShadowTest, days: int = 14, **options: object) -> ShadowTest:
+    """The test after so many nights, which were scored on the morning after the last."""
+    shadow_nights(test, days, **{"per_day": 6, **options})  # type: ignore[arg-type]
+    [done] = shadow.evaluate_due(test.customer, test.started_on + dt.timedelta(days=days))
+    return done
