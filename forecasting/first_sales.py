@@ -9,9 +9,10 @@ import pandas as pd
 import pyarrow as pa
 from django.db.models import Min
 
-from forecasting import bulk
+from forecasting import targets
 from forecasting.intake.columns import Codes, Days, Floats
 from forecasting.models import Sale, Series
+from shelfops import bulk
 from shelfops.models import Customer
 
 NEVER = np.iinfo(np.int32).max
@@ -74,7 +75,7 @@ class FirstSales:
         if not len(series):
             return
         columns = [*self._ids(series), pa.array(days, pa.int32()).cast(pa.date32())]
-        bulk.upsert(bulk.SERIES, pa.table(columns, names=list(bulk.SERIES.columns)))
+        bulk.upsert(targets.SERIES, pa.table(columns, names=list(targets.SERIES.columns)))
         self.known[series] = days
 
     def _recount(self, series: Places) -> None:

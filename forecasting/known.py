@@ -97,10 +97,12 @@ def planned(panel: Panel, series: Ints, days: Ints, as_of: Ints) -> Known:
     promo = np.full(len(days), np.nan, dtype=np.float32)
     if not len(panel.plans) or not len(days):
         return Known(price, promo)
-    base = int(min(days.min(), panel.plans["ds"].min()))
-    span = int(max(days.max(), panel.plans["ds"].max())) - base + 1
+    base, last_asked = int(days.min()), int(days.max())
+    span = last_asked - base + 1
     wanted = series.astype(np.int64) * span + days - base
-    plans = panel.plans.sort_values("known_at", kind="stable")
+    plans = panel.plans[panel.plans["ds"].between(base, last_asked)].sort_values("known_at", kind="stable")
+    if not len(plans):
+        return Known(price, promo)
     key = (plans["series"] * span + plans["ds"] - base).to_numpy()
     order = np.argsort(key, kind="stable")
     key, known_at = key[order], plans["known_at"].to_numpy()[order]

@@ -13,13 +13,14 @@ import pyarrow as pa
 from django.conf import settings
 from django.db.models import Count
 
-from forecasting import bulk, catalogue, coverage
+from forecasting import catalogue, coverage, targets
 from forecasting.first_sales import FirstSales, Places
 from forecasting.intake.columns import UNKNOWN, Days, to_date
 from forecasting.intake.files import UnusableFile
 from forecasting.intake.rejects import Rejects
 from forecasting.intake.sales import SalesFile, read_sales
 from forecasting.models import Sale
+from shelfops import bulk
 from shelfops.models import Customer
 from shelfops.refusals import Refusal
 
@@ -176,11 +177,11 @@ class _Load:
             sales = Sale.objects.filter(store__in=self.days.stores(batch), date__range=self.days.span(batch)).order_by()
             counted: dict[coverage.StoreDay, int] | None = None
             if sales.exists():
-                coverage.put_unscored(bulk.correct(bulk.SALES, table, ("store_id", "date")))
+                coverage.put_unscored(bulk.correct(targets.SALES, table, ("store_id", "date")))
                 found = sales.values_list("store_id", "date").annotate(rows=Count("id"))
                 counted = {(store, date): count for store, date, count in found}
             else:
-                bulk.insert(bulk.SALES, table)
+                bulk.insert(targets.SALES, table)
             self.first.update(rows, self.date, self.quantity)
             self._cover(batch, counted)
 

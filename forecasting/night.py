@@ -84,9 +84,7 @@ class Night:
         """Every series up to the origin, as far back as any feature looks, with the plans for the days after it."""
         back = max(self.policy.active_days, BAND_DAYS, *(tier.lookback_days for tier in TIERS.values()))
         since = self.origin - dt.timedelta(days=back)
-        return sales.panel(
-            self.customer, last_day=self.origin, since=since, plans_since=self.first_day, only=self.only
-        )
+        return sales.panel(self.customer, last_day=self.origin, since=since, plans_since=self.first_day, only=self.only)
 
     @cached_property
     def active(self) -> Mask:

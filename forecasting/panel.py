@@ -126,6 +126,9 @@ class Panel:
 
     def parts(self) -> Iterator[tuple[slice, Panel]]:
         """Panels of SERIES_PER_PART series each, in order, with the place of their days in the arrays they share."""
+        if 0 < len(self.items) <= SERIES_PER_PART:
+            yield slice(0, len(self)), self
+            return
         plans = self.plans.sort_values("series", kind="stable")
         ends = self.offsets + self.sizes
         for first in range(0, len(self.items), SERIES_PER_PART):

@@ -8,10 +8,11 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import pyarrow as pa
 
-from forecasting import bulk, catalogue
+from forecasting import catalogue, targets
 from forecasting.intake.columns import UNKNOWN, to_date
 from forecasting.intake.plans import PlanFile, read_plan
 from forecasting.loading import Advance, Report, counts, put_rejects, refusing_unusable_files
+from shelfops import bulk
 from shelfops.models import Customer
 from shelfops.refusals import Refusal
 
@@ -52,7 +53,7 @@ def _put(customer: Customer, plans: pd.DataFrame, advance: Advance) -> None:
 
 def _write(customer: Customer, table: pa.Table) -> None:
     with bulk.turn(customer):
-        bulk.upsert(bulk.PLANS, table)
+        bulk.upsert(targets.PLANS, table)
 
 
 def _table(plans: pd.DataFrame) -> pa.Table:

@@ -9,10 +9,11 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from forecasting import bulk
+from forecasting import targets
 from forecasting.models import Forecast, ForecastRun
 from forecasting.night import Night
 from mlops.models import RoutingRule
+from shelfops import bulk
 from shelfops.models import Customer
 
 Status = ForecastRun.Status
@@ -53,7 +54,7 @@ def write(rows: pa.Table, wrote: Callable[[int], None]) -> None:
 
 @transaction.atomic
 def _write(batch: pa.Table) -> None:
-    bulk.insert(bulk.FORECASTS, batch)
+    bulk.insert(targets.FORECASTS, batch)
 
 
 def publish(run: ForecastRun, *, rows: int, notes: list[str], confirm: Callable[[], None]) -> ForecastRun:

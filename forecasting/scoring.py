@@ -12,12 +12,12 @@ import pandas as pd
 from django.db.models import Count, Exists, Max, OuterRef, QuerySet
 
 from alerts.models import MLAlert
-from forecasting import actuals, bulk, sales, tally
+from forecasting import actuals, sales, tally
 from forecasting.evaluate import SEASONAL_NAIVE
 from forecasting.models import FeedDay, Forecast
 from mlops import backtests, degradation, metrics, shadow
 from mlops.models import BacktestResult, ModelPolicy, ModelVersion, ShadowPrediction
-from shelfops import jobs
+from shelfops import bulk, jobs
 from shelfops.models import MODEL_NAME_DEFAULT, Customer, JobRun, User
 from shelfops.refusals import Refusal
 

@@ -15,13 +15,14 @@ from django.db import transaction
 from django.db.models import Max, Q
 from django.utils import timezone
 
-from forecasting import bulk
+from forecasting import targets
 from forecasting.models import Forecast
 from forecasting.night import DAY, Mask, Night, model_of
 from mlops import routing
 from mlops.artefacts import BrokenArtefact
 from mlops.models import ModelVersion, ShadowPrediction, ShadowTest
 from mlops.room import BESIDE_THE_CHAMPION
+from shelfops import bulk
 
 logger = logging.getLogger(__name__)
 Stage = Callable[[str, int], None]
@@ -133,7 +134,7 @@ def _write_day(beside: _Beside, test: ShadowTest, done: Shadowed, confirm: Calla
 def _write(rows: pa.Table, test: ShadowTest, latency: dict[str, float], confirm: Callable[[], None]) -> None:
     with transaction.atomic():
         confirm()
-        bulk.insert(bulk.SHADOW, rows)
+        bulk.insert(targets.SHADOW, rows)
         if latency:
             locked = ShadowTest.objects.select_for_update().get(pk=test.pk)
             test.result = locked.result = {**locked.result, LATENCY: latency}

@@ -7,9 +7,12 @@ from itertools import count
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from django.utils import timezone
 
-from mlops.metrics import METRICS, ratios, sums
+from mlops.metrics import COUNTS, METRICS, ratios, sums
 from mlops.models import BacktestResult, ModelPolicy, ModelVersion
+from shelfops import bulk
 from shelfops.refusals import Refusal
 
 Predict = Callable[[dt.date, int], pd.DataFrame]
@@ -25,7 +28,13 @@ SCOPES = {
 GRAIN = ["ds", *SCOPES.values()]  # what all results can be added up from
 
 ONE_DAY_AHEAD = "1"  # the lead band
-ONCE = ["version", "baseline", "kind", "origin", "lead_band", "first_day", "day", "scope_type", "scope_value"]
+DATES = ["origin", "first_day", "day"]
+RESULTS = bulk.Target(
+    "backtest_results",
+    ("version_id", "baseline", "kind", "origin", "lead_band", "first_day", "day", "scope_type", "scope_value"),
+    tuple(METRICS),
+    once=("customer_id", "created_at"),
+)
 
 
 class TooShort(Refusal):
@@ -207,21 +216,18 @@ def _sums_by_grain(rows: pd.DataFrame) -> pd.DataFrame:
 
 def store(version: ModelVersion, table: pd.DataFrame, *, kind: BacktestResult.Kind, baseline: str = "") -> None:
     """Writes `results` into the ledger; what was scored before is replaced, since actuals may have been corrected."""
-    dates = {name: table[name].dt.date for name in ("origin", "first_day", "day")}
-    plain = table.assign(**dates).astype(object).replace({np.nan: None})
-    BacktestResult.objects.bulk_create(
-        [
-            BacktestResult(
-                customer_id=version.customer_id, version=version, kind=kind, baseline=baseline,
-                **{name: row[name] for name in (*METRICS, *dates, "lead_band", "scope_type", "scope_value")},
-            )
-            for row in plain.to_dict("records")
-        ],
-        batch_size=1000,
-        update_conflicts=True,
-        unique_fields=ONCE,
-        update_fields=METRICS,
-    )  # fmt: skip
+    same_in_all = {
+        "customer_id": version.customer_id.hex,
+        "version_id": version.pk,
+        "kind": kind.value,
+        "baseline": baseline,
+        "created_at": timezone.now().strftime("%Y-%m-%d %H:%M:%S.%f"),
+    }
+    named = table[[*METRICS, *DATES, "lead_band", "scope_type", "scope_value"]].assign(**same_in_all)
+    rows = pa.Table.from_pandas(named.astype(dict.fromkeys(COUNTS, "int64")), preserve_index=False)
+    for name in DATES:
+        rows = rows.set_column(rows.schema.get_field_index(name), name, rows[name].cast(pa.date32()))
+    bulk.upsert(RESULTS, rows)
 
 
 def replace_day(

@@ -17,14 +17,14 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 
-from forecasting import bulk
 from forecasting.models import Store
+from shelfops import bulk
 
 ROOT = Path(settings.BASE_DIR)
 SETUP = """
 import django; django.setup()
 from django.core.management import call_command
-from forecasting import bulk
+from shelfops import bulk
 bulk.BATCH_ROWS = dict.fromkeys(bulk.BATCH_ROWS, {batch})
 """
 ROWS = """

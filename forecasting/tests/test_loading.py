@@ -8,9 +8,10 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 
-from forecasting import bulk, catalogue
+from forecasting import catalogue
 from forecasting.feed import mark_day
 from forecasting.models import CategoryDepartment, FeedDay, PlannedPrice, Product, Sale, Series, Store
+from shelfops import bulk
 from shelfops.management.base import Refused
 from shelfops.models import Customer
 

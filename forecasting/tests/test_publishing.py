@@ -2,7 +2,7 @@
 
 import pytest
 
-from forecasting import bulk
+from shelfops import bulk
 from forecasting.models import Forecast, ForecastRun
 from forecasting.nightly import BadHorizon, Overtaken, forecast
 from forecasting.publishing import discard

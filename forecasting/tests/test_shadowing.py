@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from forecasting import bulk, night
+from forecasting import night
 from forecasting.models import Forecast
 from forecasting.night import Night
 from forecasting.nightly import forecast, forecast_here
@@ -11,6 +11,7 @@ from forecasting.tests.nights import AS_OF, DAY, a_challenger, a_champion, load
 from mlops import promotion
 from mlops import shadow as tests
 from mlops.models import ShadowPrediction, ShadowTest
+from shelfops import bulk
 
 pytestmark = pytest.mark.django_db
 SAID = [

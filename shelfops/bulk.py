@@ -22,16 +22,20 @@ PATIENCE = 6
 
 @dataclass(frozen=True)
 class Target:
-    """A table with the columns of its natural key and the others; `only` says which conflicts change a row."""
+    """A table with the columns of its natural key and the others; `only` says which conflicts change a row.
+
+    The columns `once` are written with a new row and stay as they are.
+    """
 
     table: str
     keys: tuple[str, ...]
     values: tuple[str, ...]
     only: str = ""
+    once: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
-        return self.keys + self.values
+        return self.keys + self.values + self.once
 
     def on_conflict(self) -> str:
         changes = ", ".join(f"{name} = excluded.{name}" for name in self.values)
@@ -41,28 +45,6 @@ class Target:
     def _changed(self) -> str:
         differs = "IS DISTINCT FROM" if connection.vendor == "postgresql" else "IS NOT"
         return " OR ".join(f"{self.table}.{name} {differs} excluded.{name}" for name in self.values)
-
-
-SALES = Target("sales", ("store_id", "product_id", "date"), ("quantity", "unit_price", "promo"))
-PLANS = Target("planned_prices", ("store_id", "product_id", "date", "known_at"), ("unit_price", "promo"))
-SERIES = Target("series", ("store_id", "product_id"), ("first_sold",), "excluded.first_sold < series.first_sold")
-FORECASTS = Target(
-    "forecasts",
-    ("run_id", "store_id", "product_id", "date"),
-    (
-        "version_id", "rule_id", "origin", "lead", "prediction", "lower", "upper", "seasonal_naive", "department",
-        "band", "replayed",
-    ),
-)  # fmt: skip
-SHADOW = Target(
-    "shadow_predictions",
-    ("version_id", "forecast_date", "store_id", "product_id"),
-    (
-        "customer_id", "champion_id", "champion_prediction", "challenger_prediction", "champion_lower",
-        "champion_upper", "challenger_lower", "challenger_upper", "seasonal_naive", "department", "band", "replayed",
-        "created_at",
-    ),
-)  # fmt: skip
 
 
 def batch_rows() -> int:
