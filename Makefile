@@ -46,7 +46,7 @@ lint: $(VENV)/.dev ## style, types, which module imports which, missing migratio
 	$(BIN)/lint-imports
 	$(MANAGE) makemigrations --check --dry-run
 
-bench: $(VENV)/.dev ## speed and accuracy as README states them (needs PostgreSQL and the benchmark data)
+bench: $(VENV)/.dev $(VENV)/.demo ## speed and accuracy as README states them (needs PostgreSQL and the benchmark data)
 	@$(BIN)/python -m benchmarks
 
 clean: ## removes the virtual environment; data under var/ stays

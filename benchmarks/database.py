@@ -9,9 +9,12 @@ from django.db import OperationalError, connection
 
 
 @contextmanager
-def of_its_own() -> Iterator[None]:
-    """Empty and migrated. Ends the program with one line where there is no PostgreSQL to make it on."""
-    if connection.vendor != "postgresql":
+def of_its_own(*, any_kind: bool = False) -> Iterator[None]:
+    """Empty and migrated. Ends the program with one line where there is no PostgreSQL to make it on.
+
+    `any_kind` takes SQLite too, where DATABASE_URL names nothing else.
+    """
+    if connection.vendor != "postgresql" and not any_kind:
         sys.exit(
             "This benchmark needs PostgreSQL: set DATABASE_URL=postgres://user:password@host/name. "
             "It makes a database of its own beside that one, and drops it afterwards."

@@ -75,6 +75,15 @@ def transactions() -> pd.DataFrame:
     )
 
 
+def files(folder: Path, *, shock: bool) -> tuple[Path, Path]:
+    """Sales and promotions as files that a retailer would bring, written into the folder."""
+    sold = shocked(transactions()) if shock else transactions()
+    sales_file, plan_file = folder / "sales.parquet", folder / "promotions.parquet"
+    promotions(sold).to_parquet(plan_file, index=False)
+    sold.drop(columns="week").to_parquet(sales_file, index=False)
+    return sales_file, plan_file
+
+
 def shocked(sold: pd.DataFrame) -> pd.DataFrame:
     """The same sales with the planted shocks."""
     ranked = sold["store_id"].value_counts().index

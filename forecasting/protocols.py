@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pandas as pd
 
 from forecasting.evaluate import Judged, beside_champion, calibrated, judge, roll, with_intervals
 from forecasting.panel import Panel
-from forecasting.train import Model, Recipe, fit
+from forecasting.train import Model, Recipe, fit, target_rows
 from mlops import backtests
 from mlops.models import ModelPolicy
+
+MOST_ROWS_OF_TWO_FITS = 500_000  # 50 MB of features each
 
 Stage = Callable[[str], None]
 LoggedForecasts = Callable[[list[dt.date], int], pd.DataFrame]
@@ -56,15 +61,29 @@ class Champion:
 
 def standard(panel: Panel, recipe: Recipe, split: backtests.Split, policy: ModelPolicy, stage: Stage) -> Fitted:
     """The evaluation fit, scored and calibrated on the hold-out, and the serving fit with its widths."""
-    stage("fitting the days before the hold-out")
-    evaluation = fit(panel, recipe, first=split.evaluation_start, last=split.cutoff)
-    stage("forecasting the hold-out")
-    judged = judge(evaluation, panel, split, policy)
-    backtests.no_day_scored_was_trained_on(judged.rows["ds"], split.holdout_start, evaluation.last_target)
-    widths, judged = calibrated(judged, policy)
-    stage("fitting up to the last day")
-    serving = fit(panel, recipe, first=split.serving_start, last=split.last_day)
-    return Fitted(replace(evaluation, widths=widths), replace(serving, widths=widths), judged, split)
+    fit_serving = partial(fit, panel, recipe, first=split.serving_start, last=split.last_day)
+    with _beside(fit_serving, panel, split) as serving:
+        stage("fitting the days before the hold-out")
+        evaluation = fit(panel, recipe, first=split.evaluation_start, last=split.cutoff)
+        stage("forecasting the hold-out")
+        judged = judge(evaluation, panel, split, policy)
+        backtests.no_day_scored_was_trained_on(judged.rows["ds"], split.holdout_start, evaluation.last_target)
+        widths, judged = calibrated(judged, policy)
+        stage("fitting up to the last day")
+        return Fitted(replace(evaluation, widths=widths), replace(serving(), widths=widths), judged, split)
+
+
+@contextmanager
+def _beside(work: Callable[[], Model], panel: Panel, split: backtests.Split) -> Iterator[Callable[[], Model]]:
+    """The fit, begun at once in a thread of its own; where two at a time would take much memory, when it is asked for.
+
+    The trees of few rows are too small to keep several cores busy.
+    """
+    if target_rows(panel, split.serving_start, split.last_day).sum() > MOST_ROWS_OF_TWO_FITS:
+        yield work
+        return
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        yield pool.submit(work).result
 
 
 def beside_standard(fitted: Fitted, champion: Champion, panel: Panel, policy: ModelPolicy) -> pd.DataFrame:

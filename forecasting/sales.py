@@ -152,7 +152,7 @@ def _typed(rows: list[tuple[Any, ...]], columns: list[str]) -> pd.DataFrame:
             codes, days = pd.factorize(table[name])
             table[name] = days.to_numpy(dtype=_pandas_type(name))[codes]
         else:
-            table[name] = table[name].astype(_pandas_type(name))
+            table[name] = table[name].to_numpy(dtype=_pandas_type(name))
     return table
 
 

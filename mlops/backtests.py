@@ -4,6 +4,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -216,7 +217,7 @@ def _sums_by_grain(rows: pd.DataFrame) -> pd.DataFrame:
 
 def store(version: ModelVersion, table: pd.DataFrame, *, kind: BacktestResult.Kind, baseline: str = "") -> None:
     """Writes `results` into the ledger; what was scored before is replaced, since actuals may have been corrected."""
-    same_in_all = {
+    same_in_all: dict[str, Any] = {
         "customer_id": version.customer_id.hex,
         "version_id": version.pk,
         "kind": kind.value,

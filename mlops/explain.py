@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xgboost as xgb
 
-SAMPLE_ROWS = 250  # a mean effect to about 6 % of itself; deep trees cost 3 ms a row
+SAMPLE_ROWS = 250  # a mean effect to about 5 % of itself; deep trees cost 3 ms a row
 LOG_LINK = ("reg:tweedie", "count:poisson", "reg:gamma")
 
 

@@ -113,17 +113,12 @@ class Command(Base):
 
     def _load(self, retailer: Customer, manager: User, *, shock: bool) -> None:
         with self.progress("Reading the grocery panel") as advance, tempfile.TemporaryDirectory() as folder:
-            sold = demo.shocked(demo.transactions()) if shock else demo.transactions()
-            advance(1, 2)
-            plan = demo.promotions(sold)
-            advance(2, 2)
-            files = {"sales": Path(folder) / "sales.parquet", "plan": Path(folder) / "promotions.parquet"}
-            sold.drop(columns="week").to_parquet(files["sales"], index=False)
-            plan.to_parquet(files["plan"], index=False)
+            sales_file, plan_file = demo.files(Path(folder), shock=shock)
+            advance(1, 1)
             with self.progress("Loading sales") as step:
-                load_sales(retailer, files["sales"], advance=step)
+                load_sales(retailer, sales_file, advance=step)
             with self.progress("Loading promotions") as step:
-                load_plan(retailer, files["plan"], advance=step)
+                load_plan(retailer, plan_file, advance=step)
         for store in Store.objects.filter(customer=retailer):
             mark_day(store, CHRISTMAS, FeedDay.Status.CLOSED, by=manager, note="Christmas Day")
 
