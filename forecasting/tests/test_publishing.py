@@ -2,13 +2,12 @@
 
 import pytest
 
-from shelfops import bulk
 from forecasting.models import Forecast, ForecastRun
 from forecasting.nightly import BadHorizon, Overtaken, forecast
 from forecasting.publishing import discard
 from forecasting.tests.nights import AS_OF, DAY, a_champion, load, rows_of
 from mlops.models import ModelPolicy
-from shelfops import jobs
+from shelfops import bulk, jobs
 
 pytestmark = pytest.mark.django_db
 
