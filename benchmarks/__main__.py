@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-BENCHMARKS = ("loading", "engine", "retraining", "nightly", "scoring", "replay", "accuracy", "drift", "api")
+BENCHMARKS = ("loading", "engine", "retraining", "nightly", "scoring", "replay", "accuracy", "drift", "api", "crashes")
 
 
 def main() -> int:

@@ -69,10 +69,11 @@ def retrain(
     """Trains, judges and decides each segment, and logs it: the row is opened before the work and closed once.
 
     Versions, their results, the decision and the closed row are one transaction: cut short anywhere, a retrain leaves
-    files that nobody refers to, and no version. `confirm` is called at its beginning, `conclude` at its end; what they
-    raise, because the run was given up for dead meanwhile, undoes it. What goes wrong is written into the row and
-    raised again.
+    no version, and files that nobody refers to, which the next one removes. `confirm` is called at its beginning,
+    `conclude` at its end; what they raise, because the run was given up for dead meanwhile, undoes it. What goes wrong
+    is written into the row and raised again.
     """
+    registry.discard_leftovers(customer)
     log = ModelRetrainingLog.objects.create(
         customer=customer,
         trigger_type=order.trigger,

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from django.conf import settings
@@ -69,6 +70,20 @@ def load(folder: str, digest: str) -> dict[str, bytes]:
         if hashlib.sha256(files[name]).hexdigest() != expected:
             raise BrokenArtefact(f"{name} in {folder} was changed after it was stored.")
     return files
+
+
+def written(folder: str) -> dict[str, float]:
+    """What lies in `folder`, half-written folders too, with the second since 1970 when it was last written into."""
+    place, found = _path(folder), {}
+    for path in place.iterdir() if place.exists() else ():
+        with suppress(FileNotFoundError):  # whoever writes it has just put it in its place
+            found[f"{folder}/{path.name}"] = path.stat().st_mtime
+    return found
+
+
+def remove(folder: str) -> None:
+    """Deletes a folder that nobody refers to."""
+    shutil.rmtree(_path(folder), ignore_errors=True)
 
 
 def _path(folder: str) -> Path:

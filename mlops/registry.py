@@ -103,6 +103,32 @@ def store_files(customer: Customer, files: Mapping[str, bytes]) -> tuple[str, st
     return folder, artefacts.save(folder, files)
 
 
+def discard_leftovers(customer: Customer) -> list[str]:
+    """Removes what retrains that failed or died have left in the store, and answers which folders; under a lease only.
+
+    That is what no version refers to and what was written while such a retrain was at work: never what a living one
+    writes, and never the files of versions that a database restored from a backup does not know of any more.
+    """
+    failed = ModelRetrainingLog.objects.filter(customer=customer, status=ModelRetrainingLog.Status.FAILED)
+    spans = [
+        (begun.timestamp(), ended.timestamp())
+        for begun, ended in failed.exclude(completed_at=None).values_list("started_at", "completed_at")
+        if ended
+    ]
+    if not spans:
+        return []
+    found = artefacts.written(str(customer.id))
+    kept = set(ModelVersion.objects.filter(customer=customer).values_list("artefact", flat=True))
+    left = [
+        folder
+        for folder, at in sorted(found.items())
+        if folder not in kept and any(begun <= at <= ended for begun, ended in spans)
+    ]
+    for folder in left:
+        artefacts.remove(folder)
+    return left
+
+
 def _next_name(taken: ModelVersionQuerySet, segment: str, run: ModelRetrainingLog | None) -> tuple[int, str]:
     """Such as 13 and v13_electronics: the versions of one run share its number; a slug that is taken gets one more."""
     siblings = taken.filter(run=run) if run else taken.none()

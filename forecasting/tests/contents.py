@@ -1,6 +1,7 @@
 """What a database says, without what two runs of the same days do not share: keys, moments, durations."""
 
 import json
+import re
 from collections import Counter
 from typing import Any
 
@@ -15,13 +16,16 @@ from shelfops.models import JobRun, Lease
 Contents = dict[str, Counter[str]]
 APPS = ("shelfops", "alerts", "mlops", "forecasting")
 # A run of a job also tells how often it was tried and what the last attempt still had to do.
-OF_THE_ATTEMPT = {JobRun: {"attempt", "result", "stage", "percent"}}
-# What JSON columns hold of keys, addresses made of them, and measured times.
-PRIVATE = {"incident_id", "latency_ms_per_1000"}
+OF_THE_ATTEMPT: dict[type[models.Model], set[str]] = {JobRun: {"attempt", "result", "stage", "percent"}}
+# What JSON columns hold of keys and measured times.
+PRIVATE = {"incident", "incident_id", "latency_ms_per_1000"}
+# Keys at the end of names: the rule that a promotion's forecasts are asked for with, the incident of an alert.
+KEY_IN_NAME = {"slot": r"(?<=:)\d+$", "dedupe_key": r"(?<=:incident:)\d+$"}
 
 
 def contents() -> Contents:
-    """Every row of every table as a line of text; a reference stands as the name of what it leads to.
+    """Every row of every table as a line of text; a reference stands as the name of what it leads to, a moment as
+    whether there was one.
 
     A retrain whose worker died keeps its line in the log, which tells that it was tried and came to nothing: those
     lines are left out, and so are leases.
@@ -65,15 +69,19 @@ def _lines(table: type[models.Model], names: _Names) -> list[str]:
 
 
 def _is_kept(table: type[models.Model], field: "models.Field[Any, Any]") -> bool:
-    of_the_run = field.primary_key or isinstance(field, models.DateTimeField) or field.name in ("stages", "rules")
+    of_the_run = field.primary_key or field.name in ("stages", "rules")
     return not of_the_run and field.name not in OF_THE_ATTEMPT.get(table, ())
 
 
 def _text(field: "models.Field[Any, Any]", value: Any, names: _Names) -> str:
-    if field.is_relation and value is not None:
+    if field.related_model is not None and value is not None:
         return names.of(field.related_model).get(value, "gone")
+    if isinstance(field, models.DateTimeField):
+        return "never" if value is None else "at some time"
     if isinstance(field, models.JSONField):
         return json.dumps(_public(value), cls=DjangoJSONEncoder, sort_keys=True)
+    if field.name in KEY_IN_NAME:
+        value = re.sub(KEY_IN_NAME[field.name], "key", value)
     return repr(value)
 
 

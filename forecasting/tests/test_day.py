@@ -1,4 +1,4 @@
-"""A day as a whole, and days one after the other: in order, once, and taken up where it was cut short."""
+"""A day as a whole, and days one after the other: in order, and once."""
 
 import datetime as dt
 import json
@@ -8,23 +8,18 @@ import pandas as pd
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
-from django.db.models import Model
 
-from forecasting import day, drift, nightly, publishing, scoring
+from forecasting import day
 from forecasting.loading import load_sales
-from forecasting.models import Forecast, ForecastRun, Sale
+from forecasting.models import Forecast, Sale
 from forecasting.replay import NotForward, decisions, last_run, replay
 from forecasting.retraining_job import retrain_here
+from forecasting.tests.contents import contents
 from forecasting.tests.synthetic import LAST, shop
 from mlops.models import (
     BacktestResult,
-    DegradationCheck,
-    DriftCheck,
     ModelVersion,
-    RoutingRule,
     ShadowPrediction,
-    ShadowTest,
-    VersionEvent,
 )
 from mlops.review import review
 from shelfops.clock import set_clock
@@ -35,19 +30,6 @@ pytestmark = pytest.mark.django_db
 
 FIRST = LAST - dt.timedelta(days=5)
 DAY = dt.timedelta(days=1)
-TABLES: list[type[Model]] = [
-    ForecastRun,
-    Forecast,
-    ShadowTest,
-    ShadowPrediction,
-    BacktestResult,
-    DriftCheck,
-    DegradationCheck,
-    ModelVersion,
-    VersionEvent,
-    RoutingRule,
-]
-PRIVATE = {"id", "created_at", "published_at", "updated_at", "scored_at", "run_id", "rule_id", "result", "rules"}
 
 
 @pytest.fixture
@@ -59,15 +41,6 @@ def sold(acme: Customer, tmp_path) -> Customer:
     for _ in range(2):
         retrain_here(acme, trigger="manual", reason="for the test", tier="cold_start", params={"num_boost_round": 10})
     return acme
-
-
-def tables() -> dict[str, list[tuple]]:
-    """What the ledgers say, without keys and times."""
-    found = {}
-    for model in TABLES:
-        names = [field.attname for field in model._meta.concrete_fields if field.attname not in PRIVATE]
-        found[model.__name__] = sorted(map(repr, model.objects.values_list(*names)))
-    return found
 
 
 def run(customer: Customer, as_of: dt.date = FIRST) -> dict:
@@ -85,50 +58,13 @@ def test_a_day_forecasts_scores_and_checks(sold):
 
 def test_the_same_day_twice_changes_nothing(sold):
     run(sold)
-    before = tables()
+    before = contents()
 
     again = run(sold)
 
-    assert tables() == before
+    assert contents() == before
     assert again["status"] == "completed"
     assert JobRun.objects.filter(job="run_day").count() == 1
-
-
-@pytest.mark.parametrize(
-    ("module", "step"),
-    [
-        (publishing, "publish"),
-        (nightly, "shadow"),
-        (scoring, "score_day"),
-        (scoring.shadow, "evaluate_due"),
-        (drift, "check"),
-    ],
-)
-def test_a_day_cut_short_ends_as_one_that_was_not(sold, monkeypatch, module, step):
-    run(sold)
-    set_clock(sold, FIRST + DAY)
-    work = getattr(module, step)
-
-    def dies(*args: object, **kwargs: object) -> None:
-        work(*args, **kwargs)
-        raise Refusal("pulled the plug")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, step, dies)
-        with pytest.raises(Refusal, match="pulled the plug"):
-            run(sold, FIRST + DAY)
-    report = run(sold, FIRST + DAY)
-
-    assert report["status"] == "completed"
-    assert JobRun.objects.get(job="run_day", slot=str(FIRST + DAY)).attempt == 2
-    after = tables()
-    set_clock(sold, FIRST + 2 * DAY)
-    assert len(after["Forecast"]) == len(set(after["Forecast"]))
-    served = Forecast.objects.filter(lead=1, date=FIRST + DAY)
-    assert served.count() == Forecast.objects.filter(lead=2, date=FIRST + DAY).count()
-    assert ForecastRun.objects.filter(status="writing").count() == 0
-    assert BacktestResult.objects.filter(kind="daily", day=FIRST, baseline="", scope_type="all").count() == 2
-    assert DriftCheck.objects.filter(as_of=FIRST + DAY).count() == 1
 
 
 def test_where_nobody_serves_the_day_tries_to_train_and_says_what_is_missing(acme):

@@ -1,8 +1,10 @@
 """A retrain that is cut short at any step leaves nothing, and done again ends as one that was not."""
 
 import datetime as dt
+from pathlib import Path
 
 import pytest
+from django.conf import settings as project
 from django.db import transaction
 
 from forecasting import protocols, retrain, rivals, stored
@@ -46,8 +48,9 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def sold(acme, tmp_path) -> Customer:
+def sold(acme, tmp_path, settings) -> Customer:
     """Acme with a blunt champion for everything and one for groceries, either of which the next one replaces."""
+    settings.ARTEFACT_DIR = tmp_path / "artefacts"
     shop(products=4, first=LAST - dt.timedelta(days=110)).to_parquet(tmp_path / "sales.parquet", index=False)
     load_sales(acme, tmp_path / "sales.parquet")
     ModelPolicy.objects.update_or_create(customer=acme, defaults=LENIENT)
@@ -63,6 +66,12 @@ def sold(acme, tmp_path) -> Customer:
 
 def weekly(customer: Customer) -> None:
     retrain.retrain(customer, Order(Trigger.SCHEDULED, NEXT_WEEK, params=GOOD))
+
+
+def folders() -> set[str]:
+    """The folders of the artefact store, half-written ones too."""
+    root = Path(project.ARTEFACT_DIR)
+    return {str(folder.relative_to(root)) for folder in root.glob("*/*")}
 
 
 @pytest.fixture
@@ -95,4 +104,5 @@ def test_cut_short_after_any_step_and_done_again_it_ends_the_same(sold, undistur
 
     weekly(sold)
     assert differences(contents(), undisturbed) == []
+    assert folders() == set(ModelVersion.objects.values_list("artefact", flat=True))
     assert ModelVersion.objects.champions().filter(as_of=NEXT_WEEK).count() == len(SEGMENTS)
