@@ -4,10 +4,12 @@ import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from django.core.management import call_command
 
 from alerts.models import MLAlert
 from forecasting import nightly, scoring
@@ -21,7 +23,6 @@ from forecasting.tests.synthetic import shop
 from mlops import shadow
 from mlops.audit import audit
 from mlops.models import BacktestResult, DriftIncident, ModelPolicy, ModelVersion, ShadowTest
-from shelfops import customers
 from shelfops.clock import set_clock
 from shelfops.models import Customer, JobRun
 
@@ -110,7 +111,8 @@ def sunday(django_db_setup, django_db_blocker, tmp_path_factory) -> Iterator[Sun
 
 
 def until_sunday(folder: Path) -> None:
-    acme = customers.create(Customer(slug="acme", name="Acme Stores", timezone="Europe/Berlin"))
+    call_command("create_customer", "acme", "--name", "Acme Stores", "--timezone", "Europe/Berlin", stdout=StringIO())
+    acme = Customer.objects.get()
     ModelPolicy.objects.filter(customer=acme).update(**POLICY)
     rows = shifting_sales()
     load(acme, folder, rows)
