@@ -1,6 +1,7 @@
 """Alerts in the admin: read by everybody of the customer, decided by those who may; and where they are sent."""
 
 from typing import Any, ClassVar, cast
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from django.contrib import admin, messages
@@ -86,8 +87,8 @@ class MLAlertAdmin(ScopedAdmin):
     list_before_template = "admin/alerts_which.html"  # the theme's filters need JavaScript, these links do not
     questions: ClassVar = [("?", "All"), *((f"?which={key}", title) for key, title in QUESTIONS)]
     change_form_outer_before_template = "admin/alert.html"
-    readonly_fields: ClassVar = ["own_status", "created_at"]
-    about: ClassVar = ["alert_type", "severity", "own_status", "version", "segment", "customer", "created_at"]
+    readonly_fields: ClassVar = ["own_status", "shown_version", "created_at"]
+    about: ClassVar = ["alert_type", "severity", "own_status", "shown_version", "customer", "created_at"]
     # Shown where somebody has: the rest would be a column of dashes.
     who_did_what: ClassVar = [
         "read_by",
@@ -100,12 +101,10 @@ class MLAlertAdmin(ScopedAdmin):
         "notes",
     ]
 
-    def get_fieldsets(
-        self, _request: HttpRequest, obj: MLAlert | None = None
-    ) -> list[tuple[str | None, dict[str, Any]]]:
+    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> list[tuple[str | None, dict[str, Any]]]:
         done = [name for name in self.who_did_what if getattr(obj, name, None)]
         groups = [(None, {"fields": self.about}), ("Who did what", {"fields": done})]
-        return groups if done else groups[:1]
+        return self.told_groups(request, obj, groups if done else groups[:1])
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[MLAlert]:
         return cast(MLAlertQuerySet, super().get_queryset(request)).seen_by(cast(User, request.user))
@@ -141,6 +140,15 @@ class MLAlertAdmin(ScopedAdmin):
         if not (alert.is_open and alert.action_label):
             return None
         return format_html('<a href="{}" class="font-semibold">{}</a>', alert.action_url, alert.action_label)
+
+    @display(description="about")
+    def shown_version(self, alert: MLAlert) -> str | None:
+        """The version, with the way to its life."""
+        if not alert.version:
+            return None
+        asked = {"customer": alert.customer.slug, "model_name": alert.model_name}
+        page = f"{reverse('version', args=[alert.version])}?{urlencode(asked)}"
+        return format_html('<a href="{}" class="text-link">{}</a>', page, alert.version)
 
     # --- One alert
 

@@ -28,7 +28,7 @@ class ChannelForm(forms.ModelForm):
         choices=MLAlert.Type.choices,
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="Only alerts of these types are sent. None ticked: all.",
+        help_text="Only alerts of these types are sent. Tick none for all.",
     )
 
     class Meta:

@@ -141,7 +141,9 @@ def store_features(panel: Panel) -> pd.DataFrame:
         (PROMO, ""): _promo_share(panel, at, len(stores)),
     }
     by_weekday = np.array([_each(daily[:, weekday == n], seen[:, weekday == n], np.mean) for n in range(7)])
-    columns |= {(WEEKDAY, name): by_weekday[n] / np.nansum(by_weekday, axis=0) for n, name in enumerate(WEEKDAYS)}
+    week = np.nansum(by_weekday, axis=0)
+    week = np.where(week > 0, week, np.nan)
+    columns |= {(WEEKDAY, name): by_weekday[n] / week for n, name in enumerate(WEEKDAYS)}
     departments = panel.items["department"].astype(str).to_numpy()
     total = np.bincount(at, weights=units, minlength=len(stores))
     for name in sorted(set(departments) - {""}):

@@ -11,7 +11,6 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from alerts import facts
 from forecasting import experiment_orders, experiment_runs
 from mlops import experiment_facts, experiments
 from mlops.experiment_forms import ApproveForm, CompleteForm, ReasonForm, StepForm
@@ -22,6 +21,7 @@ from shelfops import tenancy
 from shelfops.models import JobRun, User
 from shelfops.refusals import Refusal
 from shelfops.tenancy import Action
+from shelfops.told import told
 
 Decision = ModelExperiment.Decision
 RIGHTS = {
@@ -166,7 +166,7 @@ def _page(
         "results": experiment_facts.results(shown, policy.bootstrap_level) if shown else None,
         "recommendation": experiment_facts.recommendation(shown) if shown else None,
         "charts": experiment_facts.by_day(tests),
-        "reported": facts.told(experiment.reported_results),
+        "reported": told(experiment.reported_results),
         "changed": experiment_facts.changed(versions, serving) if experiment.status == Status.SHADOW_TESTING else [],
         "timeline": timeline,
         "ended": experiment_facts.ended(experiment, timeline),

@@ -120,7 +120,7 @@ def counts(path: Path, read: int, accepted: int, rejected: Report, seconds: floa
 
 def _put_catalogue(customer: Customer, file: SalesFile) -> Report:
     labels = dict(zip(file.products, zip(file.departments.values, file.categories.values, strict=True), strict=True))
-    reason = f"load_sales {file.source.path.name}"[:100]
+    reason = f"loaded with {file.source.path.name}"[:100]
 
     def put() -> Report:
         with bulk.turn(customer):

@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from forecasting.serving import Server, approver_of, who_serves
-from mlops import review_page, routing
+from mlops import addresses, routing
 from mlops.figures import Row, Table
 from mlops.models import RoutingRule
 from shelfops import chosen
@@ -84,7 +84,7 @@ def _rules(rules: list[RoutingRule]) -> Table:
 
 
 def _link(rule: RoutingRule) -> SafeString:
-    return format_html('<a href="{}">{}</a>', review_page.life_url(rule.version, rule.customer), rule.version)
+    return format_html('<a href="{}">{}</a>', addresses.life_url(rule.version, rule.customer), rule.version)
 
 
 def _in_words(server: Server) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -13,19 +13,22 @@ from django.utils.html import format_html
 from unfold.contrib.filters.admin import RangeDateFilter
 from unfold.decorators import display
 
-from mlops import promotion, review, review_page, version_page
+from mlops import addresses, promotion, review, version_page
 from mlops.backtest_admin import BacktestResultAdmin, DegradationCheckAdmin
 from mlops.drift_admin import DriftCheckAdmin, DriftIncidentAdmin
 from mlops.experiment_admin import ModelExperimentAdmin
 from mlops.forms import RollBackForm
 from mlops.models import ModelPolicy, ModelVersion, RoutingRule, VersionEvent
 from mlops.review_admin import ModelReviewAdmin
+from mlops.routing import in_words
 from mlops.shadow_admin import ShadowPredictionAdmin, ShadowTestAdmin
 from shelfops import tenancy
-from shelfops.models import User
+from shelfops.columns import share
+from shelfops.models import Customer, User
 from shelfops.refusals import Refusal
 from shelfops.scoped_admin import LedgerInline, ScopedAdmin, ScopedAutocompleteFilter, ScopedHistoryAdmin
 from shelfops.tenancy import Action
+from shelfops.told import in_words as words_of_code
 
 __all__ = [
     "BacktestResultAdmin",
@@ -117,8 +120,14 @@ STATUS_COLOURS = {
 }
 
 
+def _status(status: str) -> str:
+    return str(ModelVersion.Status(status).label)
+
+
 class VersionEventInline(LedgerInline):
     model = VersionEvent
+    customer_path = "version__customer"
+    words: ClassVar = {"from_status": _status}
     fields: ClassVar = ["as_of", "from_status", "to_status", "by", "reason", "created_at"]
     readonly_fields: ClassVar = ["created_at"]
     verbose_name = "event"
@@ -126,18 +135,21 @@ class VersionEventInline(LedgerInline):
 
 @admin.register(ModelVersion)
 class ModelVersionAdmin(ScopedAdmin):
+    has_pages = True
+    words: ClassVar = {"segment": in_words, "tier": words_of_code, "coverage": share}
     list_display: ClassVar = [
-        "version",
+        "shown_version",
         "shown_status",
         "shown_review",
         "segment",
-        "shown_tier",
+        "tier",
         "as_of",
         "mae",
         "baseline_mae",
         "coverage",
         "customer",
     ]
+    list_display_links = None
     list_filter: ClassVar = ["customer", "status", "segment", "tier"]
     list_select_related: ClassVar = ["customer", "review"]
     search_fields: ClassVar = ["version", "segment"]
@@ -147,29 +159,33 @@ class ModelVersionAdmin(ScopedAdmin):
     fieldsets: ClassVar = [
         (None, {"fields": ["version", "status", "segment", "model_name", "customer", "champion_since", "parent"]}),
         ("Recipe and data", {"fields": [
-            "shown_tier", "recipe", "as_of", "evaluation_start", "evaluation_end", "train_start", "train_end", "rows",
+            "tier", "recipe", "as_of", "evaluation_start", "evaluation_end", "train_start", "train_end", "rows",
             "series", "data_hash",
         ]}),
         ("Result", {"fields": ["mae", "baseline_mae", "coverage", "run"]}),
         ("Provenance", {"fields": ["libraries", "code_version", "artefact", "artefact_sha256", "created_at"]}),
     ]  # fmt: skip
 
+    @display(description="version", ordering="number")
+    def shown_version(self, version: ModelVersion) -> str:
+        page = addresses.life_url(version)
+        return format_html('<a href="{}" class="font-semibold text-link">{}</a>', page, version)
+
     @display(description="status", ordering="status", label=STATUS_COLOURS)
     def shown_status(self, version: ModelVersion) -> tuple[str, str]:
         return version.status, version.get_status_display()
-
-    @display(description="feature tier", ordering="tier")
-    def shown_tier(self, version: ModelVersion) -> str:
-        return version.tier.replace("_", " ")
 
     @display(description="decision")
     def shown_review(self, version: ModelVersion) -> str | None:
         """Where a person has decided, what; where one is asked to, the way there."""
         if reviewed := getattr(version, "review", None):
-            return format_html('<a href="{}">{}</a>', review_page.url(version), reviewed.get_action_display())
+            return format_html('<a href="{}">{}</a>', addresses.url(version), reviewed.get_action_display())
         if not version.awaits_review:  # type: ignore[attr-defined]  # annotated in get_queryset
             return None
-        return format_html('<a href="{}" class="font-semibold">Review</a>', review_page.url(version))
+        return format_html('<a href="{}" class="font-semibold">Review</a>', addresses.url(version))
+
+    def page_of(self, obj: Model, customer: Customer) -> str:
+        return addresses.life_url(cast(ModelVersion, obj), customer)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ModelVersion]:
         return super().get_queryset(request).annotate(awaits_review=review.AWAITS_REVIEW)
@@ -186,7 +202,7 @@ class ModelVersionAdmin(ScopedAdmin):
         if version is not None:
             shown["version_tables"] = version_page.tables(version)
             if version.status == ModelVersion.Status.CHALLENGER or review.review_of(version):
-                shown["review_url"] = review_page.url(version)
+                shown["review_url"] = addresses.url(version)
             if version.is_former_champion and self.may(request, Action.ROLL_BACK, version):
                 shown["roll_back_url"] = reverse("admin:mlops_modelversion_roll_back", args=[version.pk])
         return super().change_view(request, object_id, form_url, {**shown, **(extra_context or {})})
@@ -237,6 +253,7 @@ def _name(version: ModelVersion | None) -> str:
 
 @admin.register(RoutingRule)
 class RoutingRuleAdmin(ScopedAdmin):
+    words: ClassVar = {"segment": in_words}
     list_display: ClassVar = ["segment", "version", "valid_from", "valid_to", "by", "reason", "customer"]
     list_filter: ClassVar = [
         "customer",
@@ -260,6 +277,7 @@ class RoutingRuleAdmin(ScopedAdmin):
 @admin.register(VersionEvent)
 class VersionEventAdmin(ScopedAdmin):
     customer_path = "version__customer"
+    words: ClassVar = {"from_status": _status}
     list_display: ClassVar = ["created_at", "version", "from_status", "to_status", "by", "reason"]
     list_filter: ClassVar = ["version__customer", "to_status", ("version", ScopedAutocompleteFilter)]
     list_select_related: ClassVar = ["version__customer", "by"]

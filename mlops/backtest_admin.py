@@ -1,33 +1,29 @@
 """Backtest results and degradation checks in the admin: looked at, never edited."""
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.contrib import admin
-from django.db.models import Model
 from unfold.decorators import display
 
 from mlops.models import BacktestResult, DegradationCheck
+from shelfops.columns import share
 from shelfops.scoped_admin import ScopedAdmin, ScopedAutocompleteFilter
 
 VERDICTS = {True: ("worse", "Worse"), False: ("fine", "No worse"), None: ("unknown", "Too little data to tell")}
 COLOURS = {"worse": "danger", "fine": "success", "unknown": "warning"}
 
 
-def share(model: type[Model], name: str) -> Callable[[Any], str | None]:
-    """A list's column of a share, in percent; the file of an export holds the share itself."""
-    field: Any = model._meta.get_field(name)
-
-    @display(description=field.verbose_name, ordering=name)
-    def column(row: Any) -> str | None:
-        value = getattr(row, name)
-        return None if value is None else f"{value * 100:.1f} %"
-
-    return column
+def baseline_in_words(baseline: str) -> str:
+    """Whose forecast was scored: the version's own, an older version's or a plain one."""
+    return baseline.replace("_", " ") or "the version’s own"
 
 
 @admin.register(BacktestResult)
 class BacktestResultAdmin(ScopedAdmin):
+    words: ClassVar = {
+        **dict.fromkeys(["wape", "mape", "bias", "coverage"], share),
+        "baseline": baseline_in_words,
+    }
     list_display: ClassVar = [
         "first_day",
         "day",
@@ -38,9 +34,9 @@ class BacktestResultAdmin(ScopedAdmin):
         "scope",
         "n",
         "mae",
-        share(BacktestResult, "wape"),
-        share(BacktestResult, "bias"),
-        share(BacktestResult, "coverage"),
+        "wape",
+        "bias",
+        "coverage",
         "customer",
     ]
     list_filter: ClassVar = [
@@ -57,7 +53,7 @@ class BacktestResultAdmin(ScopedAdmin):
 
     @display(description="forecast", ordering="baseline")
     def forecast(self, result: BacktestResult) -> str:
-        return result.baseline.replace("_", " ") or "the version's own"
+        return baseline_in_words(result.baseline)
 
     @display(description="days ahead", ordering="lead_band")
     def days_ahead(self, result: BacktestResult) -> str:
@@ -72,12 +68,13 @@ class BacktestResultAdmin(ScopedAdmin):
 
 @admin.register(DegradationCheck)
 class DegradationCheckAdmin(ScopedAdmin):
+    words: ClassVar = dict.fromkeys(["recent_wape", "holdout_wape"], share)
     list_display: ClassVar = [
         "as_of",
         "version",
         "verdict",
-        share(DegradationCheck, "recent_wape"),
-        share(DegradationCheck, "holdout_wape"),
+        "recent_wape",
+        "holdout_wape",
         "increase_pct",
         "customer",
     ]

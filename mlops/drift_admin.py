@@ -14,7 +14,9 @@ from unfold.decorators import display
 from mlops import drift_page, unreplaced
 from mlops.forms import CloseIncidentForm, TrainAgainForm
 from mlops.models import DriftCheck, DriftIncident, IncidentEvent
+from mlops.routing import in_words
 from shelfops import tenancy
+from shelfops.columns import percent
 from shelfops.models import User
 from shelfops.refusals import Refusal
 from shelfops.scoped_admin import LedgerInline, ScopedAdmin
@@ -30,6 +32,7 @@ STATUS_COLOURS = {DriftIncident.Status.OPEN: "danger", DriftIncident.Status.CLOS
 
 @admin.register(DriftCheck)
 class DriftCheckAdmin(ScopedAdmin):
+    words: ClassVar = {"segment": in_words, "lower": percent}
     list_display: ClassVar = [
         "as_of",
         "segment",
@@ -63,12 +66,14 @@ class DriftCheckAdmin(ScopedAdmin):
 
 class DriftCheckInline(LedgerInline):
     model = DriftCheck
+    customer_path = "customer"
     fields: ClassVar = ["as_of", "verdict", "recent_mae", "baseline_mae", "drift_pct", "recent_rows", "reason"]
     verbose_name = "night"
 
 
 class IncidentEventInline(LedgerInline):
     model = IncidentEvent
+    customer_path = "incident__customer"
     fields: ClassVar = ["as_of", "kind", "by", "reason", "created_at"]
     readonly_fields: ClassVar = ["created_at"]
     verbose_name = "step"
@@ -76,6 +81,7 @@ class IncidentEventInline(LedgerInline):
 
 @admin.register(DriftIncident)
 class DriftIncidentAdmin(ScopedAdmin):
+    words: ClassVar = {"segment": in_words}
     list_display: ClassVar = [
         "opened_on",
         "segment",

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -11,12 +12,13 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import RangeDateFilter
 from unfold.decorators import action, display
 
-from alerts import facts
 from mlops import experiment_facts
 from mlops.models import ExperimentEvent, ModelExperiment
 from shelfops import tenancy
+from shelfops.models import Customer
 from shelfops.scoped_admin import LedgerInline, ScopedAdmin
 from shelfops.tenancy import Action
+from shelfops.told import told
 
 
 class ExperimentEventInline(LedgerInline):
@@ -24,10 +26,13 @@ class ExperimentEventInline(LedgerInline):
     fields: ClassVar = ["as_of", "from_status", "to_status", "by", "reason", "created_at"]
     readonly_fields: ClassVar = ["created_at"]
     verbose_name = "event"
+    customer_path = "experiment__customer"
+    words: ClassVar = {"from_status": experiment_facts.status_in_words}
 
 
 @admin.register(ModelExperiment)
 class ModelExperimentAdmin(ScopedAdmin):
+    has_pages = True
     list_display: ClassVar = [
         "experiment_name",
         "shown_status",
@@ -85,6 +90,9 @@ class ModelExperimentAdmin(ScopedAdmin):
         "completed_at": "completed_at",
     }
 
+    def page_of(self, obj: Model, customer: Customer) -> str:
+        return reverse("experiment", args=[obj.pk])
+
     def has_propose_permission(self, request: HttpRequest) -> bool:
         return tenancy.customers_of(request.user, Action.PROPOSE_EXPERIMENT).exists()
 
@@ -119,7 +127,7 @@ class ModelExperimentAdmin(ScopedAdmin):
 
     @display(description="numbers sent along")
     def shown_reported(self, experiment: ModelExperiment) -> str:
-        return _told(facts.told(experiment.reported_results))
+        return _told(told(experiment.reported_results))
 
 
 def _told(lines: list[tuple[str, Any]]) -> str:

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from alerts import facts
 from mlops.charts import Chart, Line, Tone
 from mlops.experiment_results import daily_maes
 from mlops.figures import UNKNOWN, Row, Table, figure
 from mlops.models import GLOBAL, ExperimentEvent, ModelExperiment, ModelPolicy, ModelVersion, ShadowTest
 from mlops.routing import Kind, in_words
+from shelfops.told import told
 
 Status = ModelExperiment.Status
 Serving = Mapping[str, ModelVersion | None]
@@ -62,6 +62,11 @@ def changed(versions: Sequence[ModelVersion], serving: Serving) -> list[str]:
     return found
 
 
+def status_in_words(status: str) -> str:
+    """The label of a stored status."""
+    return str(Status(status).label)
+
+
 def segmentation_in_words(kind: str) -> str:
     """Such as: by department."""
     return SEGMENTATIONS[Kind(kind)] if kind in set(Kind) else kind.replace("_", " ")
@@ -87,7 +92,7 @@ def plan(experiment: ModelExperiment) -> list[tuple[str, str]]:
     params = wanted.pop("params", None) or {}
     named = [(PARAMETERS[name], f"{params[name]:g}") for name in PARAMETERS if name in params]
     others = {name: value for name, value in params.items() if name not in PARAMETERS}
-    return [*lines, *named, *facts.told(others), *facts.told(wanted)]
+    return [*lines, *named, *told(others), *told(wanted)]
 
 
 def segment_in_words(name: str) -> str:
@@ -115,7 +120,7 @@ def conditions(experiment: ModelExperiment) -> list[tuple[str, str]]:
     """What the approval depends on, in words."""
     others = {name: value for name, value in experiment.conditions.items() if name != "top_products"}
     top = experiment.conditions.get("top_products")
-    return ([("Products", f"only the {top:,} that sell most")] if top else []) + facts.told(others)
+    return ([("Products", f"only the {top:,} that sell most")] if top else []) + told(others)
 
 
 def what_next(experiment: ModelExperiment, tests: Sequence[ShadowTest], policy: ModelPolicy) -> str:

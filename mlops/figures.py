@@ -33,6 +33,17 @@ def change(percentage: float | None) -> str:
     return UNKNOWN if percentage is None else f"{percentage:+.1f} %"
 
 
+def span(lower: float, upper: float) -> str:
+    """An interval of an improvement in percent: 2.8 to 0.2 % worse, or 0.7 % worse to 1.7 % better."""
+    first, last = (better(value, "%") for value in (lower, upper))
+    if first == last:
+        return first
+    both = " % worse" if upper < 0 else " % better"
+    if first.endswith(both) and last.endswith(both):
+        return f"{first.removesuffix(both)} to {last}"
+    return f"{first} to {last}"
+
+
 def better(value: float, unit: str, words: tuple[str, str] = ("better", "worse")) -> str:
     """Above 0 is the first word: 6.1 % better; the same where no digit shows."""
     size = f"{abs(value):.1f}"

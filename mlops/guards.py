@@ -99,7 +99,13 @@ def _no_worse(name: str, candidate: float | None, champion: float | None, limit:
     value = _percent_worse(candidate, champion)
     if value is None:
         return _unknown(name, limit, f"the difference in {name} is unknown")
-    return Guard(name, at_most(value, limit), value, limit, f"{name} is {_worse(value, limit)} (at most {limit:g})")
+    sentence = f"{name} is {_worse(value, limit)} {_limit(value, limit, ' %')}"
+    return Guard(name, at_most(value, limit), value, limit, sentence)
+
+
+def _limit(value: float, limit: float, unit: str) -> str:
+    """What is allowed, as one would say it of what is worse and of what is better."""
+    return f"(at most {limit:g})" if value > 0 else f"(it may be {limit:g}{unit} worse)"
 
 
 def _worse(value: float, limit: float) -> str:
@@ -112,7 +118,7 @@ def _bias_no_worse(candidate: float | None, champion: float | None, limit: float
         return _unknown(name, limit, "the difference in bias is unknown")
     value = (abs(candidate) - abs(champion)) * 100
     change = f"{number(value, limit)} points worse" if value > 0 else f"{number(-value)} points better"
-    return Guard(name, at_most(value, limit), value, limit, f"the bias is {change} (at most {limit:g})")
+    return Guard(name, at_most(value, limit), value, limit, f"the bias is {change} {_limit(value, limit, ' points')}")
 
 
 def _coverage(candidate: Measures, champion: Measures, policy: ModelPolicy) -> Guard:

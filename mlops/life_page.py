@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.utils.text import capfirst
 from django.views.decorators.http import require_safe
 
-from mlops import promotion, review_facts, review_page, version_page
+from mlops import addresses, promotion, review_facts, review_page, version_page
 from mlops.backtests import ONE_DAY_AHEAD
 from mlops.charts import Chart, Line, Tone
 from mlops.figures import Row, Table
@@ -26,7 +26,7 @@ NIGHTS = 120
 @require_safe
 def show(request: HttpRequest, version: str) -> HttpResponse:
     """A version of another customer is not found; where several of the caller's have one, they choose."""
-    return review_page.for_one(request, version, _page, review_page.life_url)
+    return review_page.for_one(request, version, _page, addresses.life_url)
 
 
 view = admin.site.admin_view(show)
@@ -47,7 +47,7 @@ def _page(request: HttpRequest, version: ModelVersion) -> HttpResponse:
             for table in version_page.tables(version)
         ],
         "lineage": review_facts.lineage(version, None),
-        "review_url": review_page.url(version),
+        "review_url": addresses.url(version),
     }
     return render(request, "version_life.html", context)
 

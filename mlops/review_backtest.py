@@ -10,7 +10,7 @@ from django.db.models import F, Q, QuerySet, Sum
 
 from mlops import comparison
 from mlops.charts import Chart, Kind, Line, Tone
-from mlops.figures import UNKNOWN, Row, Table, better, figure
+from mlops.figures import UNKNOWN, Row, Table, better, figure, span
 from mlops.models import BacktestResult, ModelVersion
 
 NAIVE = "seasonal_naive"
@@ -95,7 +95,7 @@ def scope_rows(scopes: Iterable[comparison.Department]) -> list[Row]:
             figure(one.candidate_mae),
             figure(one.champion_mae),
             UNKNOWN if one.worse_pct is None else better(-one.worse_pct, "%"),
-            UNKNOWN if one.lower is None or one.upper is None else f"{0 - one.upper:.1f} to {0 - one.lower:.1f} %",
+            UNKNOWN if one.lower is None or one.upper is None else span(-one.upper, -one.lower),
         ]
         for one in worst_first
     ]

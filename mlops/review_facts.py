@@ -8,12 +8,14 @@ from django.utils.safestring import SafeString
 
 from alerts.models import MLAlert
 from mlops import room, routing
+from mlops.addresses import life_url
 from mlops.comparison import Department
 from mlops.explain import LOG_LINK
 from mlops.feature_names import feature_name
-from mlops.figures import UNKNOWN, Row, Table, better, figure, percent
+from mlops.figures import UNKNOWN, Row, Table, better, figure, percent, span
 from mlops.models import DriftIncident, ModelVersion, ShadowTest
 from mlops.review_backtest import scope_rows
+from shelfops.models import Customer
 
 Numbers = Mapping[str, Any]
 STRONGEST = 12
@@ -61,8 +63,17 @@ def _improvement(compared: Numbers) -> str:
         return UNKNOWN
     interval = ""
     if compared["lower"] is not None:
-        interval = f" ({compared['level'] * 100:g} % interval: {compared['lower']:.1f} to {compared['upper']:.1f} %)"
+        interval = f" ({compared['level'] * 100:g} % interval: {span(compared['lower'], compared['upper'])})"
     return better(value, "%") + interval
+
+
+def guards(version: ModelVersion) -> tuple[str, list[Numbers]]:
+    """How many failed, in a sentence, and all of them, the failed ones first."""
+    found = sorted(version.decision.get("guards", []), key=lambda guard: bool(guard["passed"]))
+    failed = [guard["name"] for guard in found if not guard["passed"]]
+    if not failed:
+        return (f"All {len(found)} guards passed." if found else "", found)
+    return f"{len(failed)} of {len(found)} guards failed: {', '.join(failed)}.", found
 
 
 # --- Side by side
@@ -169,10 +180,11 @@ def lineage(version: ModelVersion, compared: ModelVersion | None) -> Table:
     """Where both come from."""
     both = [one for one in (version, compared) if one]
     rows: list[Row] = [
+        ["its life", *(_link(one, version.customer) for one in both)],
         ["status", *(one.get_status_display().lower() for one in both)],
         ["trained on", *(one.as_of for one in both)],
         ["by", *(_run(one) for one in both)],
-        ["recipe or comparison from", *(one.parent or UNKNOWN for one in both)],
+        ["recipe or comparison from", *(_link(one.parent, version.customer) for one in both)],
         ["feature tier", *(one.tier.replace("_", " ") for one in both)],
         ["learned from the days", *(_days(one.train_start, one.train_end) for one in both)],
         ["judged as fitted on", *(_days(one.evaluation_start, one.evaluation_end) for one in both)],
@@ -181,6 +193,10 @@ def lineage(version: ModelVersion, compared: ModelVersion | None) -> Table:
         ["champion since", *(one.champion_since or UNKNOWN for one in both)],
     ]
     return Table("Where they come from", ["", *(one.version for one in both)], rows)
+
+
+def _link(version: ModelVersion | None, customer: Customer) -> str | SafeString:
+    return format_html('<a href="{}">{}</a>', life_url(version, customer), version) if version else UNKNOWN
 
 
 def _run(version: ModelVersion) -> str | SafeString:

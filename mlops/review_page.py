@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
-from urllib.parse import urlencode
 
 from csp.constants import SELF
 from csp.decorators import csp_replace
 from django.contrib import admin, messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.urls import reverse
 from django.utils.text import capfirst
 from django.views.decorators.http import require_http_methods
 
@@ -18,12 +16,13 @@ from alerts import acting
 from alerts.models import MLAlert
 from mlops import drift_page, incidents, promotion, review_facts
 from mlops import review as rule
+from mlops.addresses import life_url, url
 from mlops.figures import Table
 from mlops.forms import ReviewForm
 from mlops.models import DriftIncident, ModelReview, ModelVersion
 from mlops.review_backtest import Backtest
 from shelfops import tenancy
-from shelfops.models import MODEL_NAME_DEFAULT, Customer, User
+from shelfops.models import MODEL_NAME_DEFAULT, User
 from shelfops.refusals import Refusal
 
 STATUS_COLOURS = {
@@ -37,19 +36,6 @@ RESULTS = {
     ModelReview.Action.APPROVE: ModelVersion.Status.CHAMPION,
     ModelReview.Action.REJECT: ModelVersion.Status.ARCHIVED,
 }
-
-
-def url(version: ModelVersion, customer: Customer | None = None, *, name: str = "review") -> str:
-    """The page's address, unmistakable for people of several customers too."""
-    asked = {"customer": (customer or version.customer).slug}
-    if version.model_name != MODEL_NAME_DEFAULT:
-        asked["model_name"] = version.model_name
-    return f"{reverse(name, args=[version.version])}?{urlencode(asked)}"
-
-
-def life_url(version: ModelVersion, customer: Customer | None = None) -> str:
-    """The same of the page that tells its life."""
-    return url(version, customer, name="version")
 
 
 @csp_replace({"script-src": [SELF], "style-src": [SELF]})
@@ -140,7 +126,9 @@ def _page(
         "since": promotion.since(version),
         "not_reviewable": rule.why_not_reviewable(version),
         "answer": review_facts.answer(version),
+        "life_url": life_url(version),
         "measures": review_facts.measures(version),
+        "guards": review_facts.guards(version),
         "departments": review_facts.departments(version),
         "stores": backtest.stores(),
         "charts": [backtest.by_day(), backtest.by_horizon()],

@@ -11,6 +11,7 @@ from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
 from mlops.models import ShadowPrediction, ShadowTest
+from shelfops.columns import percent
 from shelfops.scoped_admin import ScopedAdmin, ScopedAutocompleteFilter, customer_ids
 from shelfops.tenancy import Action
 
@@ -24,6 +25,8 @@ VERDICT_COLOURS = {
 
 @admin.register(ShadowTest)
 class ShadowTestAdmin(ScopedAdmin):
+    words: ClassVar = dict.fromkeys(["lower", "upper"], percent)
+    exclude: ClassVar = ["result"]  # a long comparison, which the version's page tells in tables
     list_display: ClassVar = [
         "version",
         "shown_status",
@@ -91,7 +94,7 @@ class ShadowPredictionAdmin(ScopedAdmin):
         ("version", ScopedAutocompleteFilter),
         "replayed",
     ]
-    list_select_related: ClassVar = ["version", "champion"]
+    list_select_related: ClassVar = ["version", "champion", "customer"]
     ordering: ClassVar = ["-forecast_date", "-pk"]
     sortable_by = ()
     paginator = InfinitePaginator

@@ -8,7 +8,7 @@ from django.template.loader import render_to_string
 from django.utils.text import capfirst
 
 from mlops.feature_names import feature_name
-from mlops.figures import UNKNOWN, Table, figure, percent
+from mlops.figures import UNKNOWN, Table, better, figure, percent, span
 from mlops.models import BacktestResult, ModelVersion, ShadowTest
 
 STRONGEST = 15
@@ -47,7 +47,6 @@ def _shadow(version: ModelVersion) -> list[Table]:
 
 
 def _progress(test: ShadowTest) -> Table:
-    unknown = test.improvement_pct is None
     row = [
         test.started_on,
         test.get_status_display().lower(),
@@ -55,11 +54,12 @@ def _progress(test: ShadowTest) -> Table:
         f"{test.samples:,}",
         figure(test.champion_mae),
         figure(test.challenger_mae),
-        UNKNOWN if unknown else f"{figure(test.improvement_pct)} %",
-        UNKNOWN if unknown else f"{figure(test.lower)} to {figure(test.upper)} %",
+        UNKNOWN if test.improvement_pct is None else better(test.improvement_pct, "%"),
+        UNKNOWN if test.lower is None or test.upper is None else span(test.lower, test.upper),
         test.get_verdict_display() or UNKNOWN,
     ]
-    headers = ["since", "", "days scored", "rows", "champion's MAE", "its MAE", "improvement", "interval", "verdict"]
+    headers = ["since", "state", "days scored", "rows", "champion’s MAE", "its MAE", "difference", "interval"]
+    headers.append("verdict")
     return Table("Shadow test", headers, [row])
 
 
@@ -69,11 +69,8 @@ def _served(served: Iterable[dict[str, Any]]) -> Table:
 
 
 def _guards(guards: Iterable[dict[str, Any]], title: str) -> Table:
-    rows = [
-        [_verdict(guard["passed"]), guard["name"], figure(guard["value"]), _limit(guard["limit"]), guard["sentence"]]
-        for guard in guards
-    ]
-    return Table(title, ["", "guard", "value", "limit", "in words"], rows)
+    rows = [[_verdict(guard["passed"]), guard["name"], guard["sentence"]] for guard in guards]
+    return Table(title, ["", "guard", "what was found"], rows)
 
 
 def _verdict(passed: bool) -> str:
@@ -105,12 +102,12 @@ def _departments(departments: Iterable[dict[str, Any]], title: str) -> Table:
             figure(one["units"]),
             figure(one["candidate_mae"]),
             figure(one["champion_mae"]),
-            f"{figure(one['worse_pct'])} %",
-            f"{figure(one['lower'])} to {figure(one['upper'])} %",
+            UNKNOWN if one["worse_pct"] is None else better(-one["worse_pct"], "%"),
+            UNKNOWN if one["lower"] is None else span(-one["upper"], -one["lower"]),
         ]
         for one in departments
     ]
-    headers = ["department", "units", "MAE", "champion's MAE", "MAE against the champion's", "interval"]
+    headers = ["department", "units sold", "MAE", "champion’s MAE", "against the champion", "interval"]
     return Table(title, headers, rows)
 
 
@@ -138,7 +135,3 @@ def _backtest(version: ModelVersion) -> Table:
 def _importances(importances: list[dict[str, Any]]) -> Table:
     rows = [[capfirst(feature_name(one["feature"])), percent(one["share"])] for one in importances[:STRONGEST]]
     return Table("What moves it", ["feature", "share of all effect"], rows)
-
-
-def _limit(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:.4g}"

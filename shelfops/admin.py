@@ -13,6 +13,7 @@ from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.models import Group
 from django.db.models import Field, Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils.html import format_html
 from django_celery_beat import admin as beat
 from django_celery_beat.models import (
@@ -168,6 +169,9 @@ class MembershipAdmin(ScopedAdmin):
 class JobRunAdmin(ScopedAdmin):
     """The ledger of runs: written by `jobs`, never edited here."""
 
+    has_pages = True
+    words: ClassVar = {"job": run_page.job_in_words, "stages": run_page.stages_in_words}
+
     list_display: ClassVar = ["created_at", "job", "slot", "shown_status", "stage", "done", "took", "error", "customer"]
     list_filter: ClassVar = ["customer", "job", "status"]
     list_select_related: ClassVar = ["customer"]
@@ -175,6 +179,9 @@ class JobRunAdmin(ScopedAdmin):
     date_hierarchy = "created_at"
     readonly_fields: ClassVar = ["page", "took"]
     exclude: ClassVar = ["sent_at", "heartbeat_at"]
+
+    def page_of(self, obj: Model, customer: Customer) -> str:
+        return reverse("run", args=[obj.pk])
 
     @display(description="status", ordering="status", label=run_page.COLOURS)
     def shown_status(self, run: JobRun) -> tuple[str, str]:

@@ -2,22 +2,23 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
+from urllib.parse import urlencode
 
-from django.db.models import Case, Count, F, IntegerField, Value, When
+from django.db.models import Count
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from alerts.models import MLAlert
 from forecasting.freshness import Freshness, freshness
+from mlops.addresses import life_url
 from mlops.champion_health import Health, health
 from mlops.figures import UNKNOWN, better, percent
 from mlops.models import ModelExperiment, ModelPolicy
 from shelfops import chosen, run_page, schedules
-from shelfops.models import Customer, JobRun
+from shelfops.models import Customer, JobRun, User
+from shelfops.waiting import waiting
 
-MOST_ASKED = 20
 MOST_RUNS = 5
 OPEN_EXPERIMENTS = ("proposed", "approved", "in_progress", "shadow_testing")
 
@@ -37,18 +38,17 @@ def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What the theme calls before it shows the first page."""
     customer = chosen.customer(request)
     shown = {"customer": customer, "customers": chosen.customers(request)}
-    return {**context, **shown, **(_of(customer) if customer else {})}
+    return {**context, **shown, **(_of(customer, cast(User, request.user)) if customer else {})}
 
 
-def _of(customer: Customer) -> dict[str, Any]:
+def _of(customer: Customer, user: User) -> dict[str, Any]:
     policy = ModelPolicy.of(customer)
     found, fresh = health(customer, policy), freshness(customer, policy)
     experiments, (running, ended) = _experiments(customer), _runs(customer)
     steps = list(_steps(customer, found, fresh))
     return {
         "today": fresh.today,
-        "alerts": list(_asking(customer)),
-        "proposals": _proposals(customer) if experiments.get("proposed") else [],
+        **waiting(customer, user, policy, has_proposals=bool(experiments.get("proposed"))),
         "health": found,
         "policy": policy,
         "chart": found.chart() if found and found.checks else None,
@@ -56,7 +56,8 @@ def _of(customer: Customer) -> dict[str, Any]:
         "running": running,
         "runs": ended,
         "coming": _coming(customer),
-        "experiments": [(status.label, experiments.get(status.value, 0)) for status in _shown(experiments)],
+        "experiments": [_counted(status, experiments, customer) for status in _shown(experiments)],
+        "champion_url": life_url(found.champion, customer) if found else "",
         "coverage": percent(found.coverage if found else None),
         "against_naive": _better(found.against_naive_pct if found else None),
         "wanted": f"{policy.interval_level:.0%}".replace("%", " %"),
@@ -66,22 +67,6 @@ def _of(customer: Customer) -> dict[str, Any]:
 
 def _better(value: float | None) -> str:
     return UNKNOWN if value is None else better(value, "%")
-
-
-def _asking(customer: Customer) -> Any:
-    """Alerts on which somebody has to decide: the gravest first, then those whose time is up the soonest."""
-    gravity = Case(
-        *(When(severity=severity, then=Value(at)) for at, severity in enumerate(MLAlert.Severity.values)),
-        output_field=IntegerField(),
-    )
-    asking = MLAlert.objects.open().filter(customer=customer, requires_action=True)
-    return asking.order_by(gravity, F("due_at").asc(nulls_last=True), "-created_at")[:MOST_ASKED]
-
-
-def _proposals(customer: Customer) -> list[ModelExperiment]:
-    """Experiments that wait for a manager, the oldest first."""
-    waiting = ModelExperiment.objects.filter(customer=customer, status=ModelExperiment.Status.PROPOSED)
-    return list(waiting.select_related("proposed_by").order_by("created_at")[:MOST_ASKED])
 
 
 def _experiments(customer: Customer) -> dict[str, int]:
@@ -94,6 +79,13 @@ def _shown(experiments: dict[str, int]) -> list[ModelExperiment.Status]:
     return [
         status for status in ModelExperiment.Status if status.value in OPEN_EXPERIMENTS or experiments.get(status.value)
     ]
+
+
+def _counted(status: ModelExperiment.Status, experiments: dict[str, int], customer: Customer) -> tuple[str, int, str]:
+    """Name, number, and the list of them."""
+    asked = urlencode({"status__exact": status.value, "customer__id__exact": customer.pk})
+    url = f"{reverse('admin:mlops_modelexperiment_changelist')}?{asked}"
+    return status.label, experiments.get(status.value, 0), url
 
 
 def _runs(customer: Customer) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterator
-from typing import cast
+from typing import Any, cast
 
 from csp.constants import SELF
 from csp.decorators import csp_replace
@@ -12,12 +12,12 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from alerts import facts
-from mlops import review_page
+from mlops import addresses
 from mlops.models import ModelRetrainingLog, ModelVersion
 from shelfops import jobs, tenancy
 from shelfops.models import JobRun, User
 from shelfops.tenancy import Action
+from shelfops.told import told
 
 RELOAD_SECONDS = 5
 Status = JobRun.Status
@@ -65,7 +65,7 @@ def show(request: HttpRequest, run_id: int) -> HttpResponse:
         "next": _next(run),
         "links": list(_links(run)),
         "reload_seconds": None if run.is_over else RELOAD_SECONDS,
-        "result": facts.told(run.result),
+        "result": told(run.result),
         "again": _is_started_here(run) and tenancy.allowed(user, run.customer, Action.RETRAIN),
     }
     return render(request, "run.html", context)
@@ -81,10 +81,20 @@ view = admin.site.admin_view(show)
 
 def title(run: JobRun) -> str:
     """What it is, such as: Retrain of 2026-03-02 (drift detected)."""
-    name = NAMES.get(run.job, run.job.replace("_", " ").capitalize())
+    name = job_in_words(run.job)
     day = _day(run)
     trigger = run.arguments.get("trigger", Trigger.SCHEDULED) if run.job == "retrain" else None
     return name + (f" of {day}" if day else "") + (f" ({Trigger(trigger).label.lower()})" if trigger else "")
+
+
+def job_in_words(job: str) -> str:
+    """Its name for people."""
+    return NAMES.get(job, job.replace("_", " ").capitalize())
+
+
+def stages_in_words(stages: list[dict[str, Any]]) -> str:
+    """Such as: loading 1.2 s, fitting 31.0 s."""
+    return ", ".join(f"{stage['stage']} {stage['seconds']:.1f} s" for stage in stages)
 
 
 def asked_by(run: JobRun) -> str:
@@ -123,7 +133,7 @@ def _links(run: JobRun) -> Iterator[tuple[str, str]]:
             yield "The drift incident that it answers", reverse("admin:mlops_driftincident_change", args=[incident])
         yield f"Log of the retrain: {log}", reverse("admin:mlops_modelretraininglog_change", args=[log.pk])
         for version in log.versions.all():
-            page = review_page.life_url(version)
+            page = addresses.life_url(version)
             yield f"Version {version}, {version.get_status_display().lower()}", page
             if version.status == ModelVersion.Status.CHALLENGER:
-                yield f"Review {version}", review_page.url(version)
+                yield f"Review {version}", addresses.url(version)

@@ -1,14 +1,14 @@
 """The admin base class: every table shows each person the rows of their customers, and no name of anybody else's."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, ClassVar, cast
 
-from django.contrib.admin import AdminSite, ShowFacets
+from django.contrib.admin import AdminSite, AllValuesFieldListFilter, ShowFacets
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import Field, FloatField, ForeignKey, Model, QuerySet
+from django.db.models import Field, ForeignKey, Model, QuerySet
 from django.forms import ModelChoiceField
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from import_export.admin import ExportMixin
@@ -17,10 +17,10 @@ from simple_history.admin import SimpleHistoryAdmin
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.contrib.filters.admin import AutocompleteSelectFilter, RelatedDropdownFilter
 from unfold.contrib.import_export.forms import ExportForm
-from unfold.decorators import display
 
-from shelfops import exports, tenancy
-from shelfops.models import Membership, User
+from shelfops import columns, exports, tenancy
+from shelfops.columns import Words
+from shelfops.models import Customer, Membership, User
 from shelfops.tenancy import Action
 
 
@@ -52,6 +52,20 @@ class ScopedDropdownFilter(RelatedDropdownFilter):
         return [(row.pk, str(row)) for row in rows]
 
 
+@cache
+def _filter_in(words: Words) -> type[AllValuesFieldListFilter]:
+    """A filter by the values that there are, in words."""
+
+    class InWords(AllValuesFieldListFilter):
+        def choices(self, changelist: Any) -> Any:
+            everything, *others = super().choices(changelist)
+            yield everything
+            for value, choice in zip(self.lookup_choices, others, strict=False):
+                yield {**choice, "display": words(value) or "–"}
+
+    return InWords
+
+
 class ScopedAutocompleteFilter(AutocompleteSelectFilter):
     """The same for tables too long for a dropdown; it names a chosen row only if it is the caller's own."""
 
@@ -62,22 +76,47 @@ class ScopedAutocompleteFilter(AutocompleteSelectFilter):
             yield choice
 
 
-@cache
-def rounded(field: FloatField) -> Callable[[Any], str | None]:
-    """A list's column of three decimals; an export has them all. Cached, for Django finds a column by identity."""
+class Shown:
+    """Shows what nobody edits as people read it; `words` says how a field's values are worded."""
 
-    @display(description=field.verbose_name, ordering=field.name)
-    def column(row: Any) -> str | None:
-        value = getattr(row, field.attname)
-        return None if value is None else f"{value:,.3f}".rstrip("0").rstrip(".")
+    model: type[Model]
+    admin_site: AdminSite
+    customer_path: str
+    words: ClassVar[dict[str, Words]] = {}
 
-    return column
+    def customer_of(self, obj: Model) -> Customer:
+        """The customer that owns the row."""
+        owner: Any = obj
+        for step in () if self.customer_path == "pk" else self.customer_path.split("__"):
+            owner = getattr(owner, step)
+        return cast(Customer, owner)
+
+    def as_shown(self, names: Iterable[Any], *, linked: bool = True) -> list[Any]:
+        """Fields' names by what shows them; each always by the same, for Django finds it by identity."""
+        fields = {field.name: field for field in self.model._meta.concrete_fields}
+        return [self._column(fields[name], linked) if name in fields else name for name in names]
+
+    def _column(self, field: Field, linked: bool) -> Any:
+        known: dict[tuple[str, bool], Any] = self.__dict__.setdefault("_columns", {})
+        key = (field.name, linked)
+        if key not in known:
+            words, page = self.words.get(field.name), self._page_of_related(field) if linked else None
+            is_needed = columns.is_shown_anew(field, words, page)
+            known[key] = columns.column(field, words, self.customer_of, page) if is_needed else field.name
+        return known[key]
+
+    def _page_of_related(self, field: Field) -> columns.Page | None:
+        owner = self.admin_site._registry.get(field.related_model) if field.related_model else None
+        if owner and not isinstance(owner, ScopedAdmin):
+            return columns.nowhere
+        return owner.page_of if isinstance(owner, ScopedAdmin) and owner.has_pages else None
 
 
-class ScopedAdmin(ExportMixin, ModelAdmin):
+class ScopedAdmin(Shown, ExportMixin, ModelAdmin):
     """Rows by `customer_path`, rights by `tenancy`; without an `edit_action` nobody edits, not even a superuser."""
 
     customer_path = "customer"
+    has_pages = False  # whether rows have a page of their own beside the admin's
     edit_action: Action | None = None
     can_add = True
     can_delete = True
@@ -102,6 +141,10 @@ class ScopedAdmin(ExportMixin, ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return tenancy.scope(super().get_queryset(request), request.user, self.customer_path)
+
+    def page_of(self, obj: Model, customer: Customer) -> str:
+        """The page that tells a row best; asked of tables that have such pages."""
+        raise NotImplementedError
 
     def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
         raise Http404(f"There is no such {opts.verbose_name}.")
@@ -146,12 +189,31 @@ class ScopedAdmin(ExportMixin, ModelAdmin):
         """A row stays with its customer."""
         fields = tuple(super().get_readonly_fields(request, obj))
         owner = self.customer_path.split("__")[0]
-        return fields if obj is None or owner == "pk" or owner in fields else (*fields, owner)
+        owned = fields if obj is None or owner == "pk" or owner in fields else (*fields, owner)
+        return (*owned, *(shown for shown in self.as_shown(fields) if callable(shown) and shown not in owned))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> list[tuple[str | None, dict[str, Any]]]:
+        """What is not edited here is shown, not filled in."""
+        return self.told_groups(request, obj, super().get_fieldsets(request, obj))
+
+    def told_groups(
+        self, request: HttpRequest, obj: Model | None, groups: Any
+    ) -> list[tuple[str | None, dict[str, Any]]]:
+        if obj is None:
+            return list(groups)
+        edited = self.has_change_permission(request, obj)
+        kept = set(super().get_readonly_fields(request, obj)) if edited else None
+        return [(title, {**group, "fields": self._told(group["fields"], kept)}) for title, group in groups]
+
+    def _told(self, names: Sequence[Any], kept: set[Any] | None) -> list[Any]:
+        """`kept` are those that one cannot edit on a form; None for a page without a form."""
+        return [self.as_shown([name])[0] if kept is None or name in kept else name for name in names]
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        shown = (name for name in super().get_list_display(request) if not self._is_needless(request, name))
-        numbers = {field.name: field for field in self.opts.concrete_fields if isinstance(field, FloatField)}
-        return [rounded(numbers[name]) if name in numbers else name for name in shown]
+        """The first column leads to the row's own page, so it cannot lead elsewhere."""
+        first, *others = (name for name in super().get_list_display(request) if not self._is_needless(request, name))
+        has_links = self.list_display_links is None or bool(self.list_display_links)
+        return [*self.as_shown([first], linked=has_links), *self.as_shown(others)]
 
     def get_list_filter(self, request: HttpRequest) -> list[Any]:
         return [
@@ -165,6 +227,8 @@ class ScopedAdmin(ExportMixin, ModelAdmin):
         return name == self.customer_path and name != "pk" and len(customer_ids(request, Action.READ)) < 2
 
     def _scoped_filter(self, entry: Any) -> Any:
+        if isinstance(entry, str) and entry in self.words and not self.opts.get_field(entry).choices:
+            return (entry, _filter_in(self.words[entry]))
         if isinstance(entry, str) and self._is_relation(entry):
             return (entry, ScopedDropdownFilter)
         return entry
@@ -196,11 +260,19 @@ class ScopedAdmin(ExportMixin, ModelAdmin):
 class ScopedHistoryAdmin(SimpleHistoryAdmin, ScopedAdmin):
     """A table that people edit: every change is kept, and shown to those who may see the row."""
 
+    object_history_list_template = "admin/history_list.html"
+
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponseBase:
-        self._visible_or_404(request, object_id)
-        return super().history_view(request, object_id, extra_context)
+        obj = self._visible_or_404(request, object_id)
+        shown = {
+            "titles": ["When", "What", "Who", "Why", "Changes"],
+            "detail_url": f"admin:{self.opts.app_label}_{self.opts.model_name}_simple_history",
+            # Who may not restore an old state is not offered it either.
+            "revert_disabled": not self.has_change_permission(request, obj),
+        }
+        return super().history_view(request, object_id, {**shown, **(extra_context or {})})
 
     def history_form_view(
         self, request: HttpRequest, object_id: str, version_id: str, extra_context: dict[str, Any] | None = None
@@ -217,11 +289,20 @@ class ScopedHistoryAdmin(SimpleHistoryAdmin, ScopedAdmin):
         return obj
 
 
-class LedgerInline(TabularInline):
+class LedgerInline(Shown, TabularInline):
     """Rows of a ledger under the row that they belong to; who may open that one may read them."""
 
     extra = 0
     can_delete = False
+
+    def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> list[tuple[str | None, dict[str, Any]]]:
+        return [
+            (title, {**group, "fields": self.as_shown(group["fields"])})
+            for title, group in super().get_fieldsets(request, obj)
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
+        return [*super().get_readonly_fields(request, obj), *self.as_shown(self.fields or [])]
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return bool(customer_ids(request, Action.READ))

@@ -70,12 +70,17 @@ def has_a_role(user: Person) -> bool:
 
 def allowed(user: Person, customer: Customer, action: Action) -> bool:
     """Whether the person may do this at the customer. A superuser runs the installation and may do everything."""
+    return action in rights_of(user, customer)
+
+
+def rights_of(user: Person, customer: Customer) -> frozenset[Action]:
+    """All that the person may do at the customer."""
     if not user.is_active:
-        return False
+        return frozenset()
     if user.is_superuser:
-        return True
+        return frozenset(Action)
     role = role_of(user, customer)
-    return role is not None and action in MATRIX[role]
+    return MATRIX[role] if role else frozenset()
 
 
 def require(user: Person, customer: Customer, action: Action) -> None:

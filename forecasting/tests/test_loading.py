@@ -244,7 +244,7 @@ def test_attributes_in_the_file_update_the_products(load):
         ("Fresh", "Milk"),
         ("Food", "Bread"),
     ]
-    assert Product.objects.get(code="p").history.first().history_change_reason == "load_sales sales.csv"
+    assert Product.objects.get(code="p").history.first().history_change_reason == "loaded with sales.csv"
 
 
 def test_a_product_in_two_departments_is_reported(load):

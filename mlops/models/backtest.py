@@ -78,4 +78,5 @@ class BacktestResult(models.Model):
         indexes: ClassVar = [models.Index(fields=["customer", "kind", "day"], name="backtests_by_day")]
 
     def __str__(self) -> str:
-        return f"{self.version} {self.baseline or ''} {self.scope_value or 'all'} {self.day or ''}".strip()
+        whose = f", {self.baseline.replace('_', ' ')}" if self.baseline else ""
+        return f"{self.version}{whose}: {self.scope_value or 'all'} on {self.day}"

@@ -134,4 +134,5 @@ class ExperimentEvent(models.Model):
         ordering: ClassVar = ["created_at", "id"]
 
     def __str__(self) -> str:
-        return f"{self.experiment}: {self.from_status or 'new'} → {self.to_status}"
+        before = ModelExperiment.Status(self.from_status).label if self.from_status else "New"
+        return f"{before} → {self.get_to_status_display()}"

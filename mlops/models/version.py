@@ -138,4 +138,5 @@ class VersionEvent(models.Model):
         ordering: ClassVar = ["created_at", "id"]
 
     def __str__(self) -> str:
-        return f"{self.version}: {self.from_status or 'new'} → {self.to_status}"
+        before = ModelVersion.Status(self.from_status).label if self.from_status else "New"
+        return f"{self.version}: {before} → {self.get_to_status_display()}"

@@ -3,7 +3,7 @@
 import pytest
 
 from mlops.feature_names import feature_name
-from mlops.figures import UNKNOWN, change, figure, percent
+from mlops.figures import UNKNOWN, change, figure, percent, span
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,17 @@ def test_figures_keep_what_counts():
     ]  # fmt: skip
     assert [percent(value) for value in (None, 0.1234, -0.02)] == [UNKNOWN, "12.3 %", "-2.0 %"]
     assert [change(value) for value in (None, 12.34, -2.0)] == [UNKNOWN, "+12.3 %", "-2.0 %"]
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "words"),
+    [
+        (-2.8, -0.2, "2.8 to 0.2 % worse"),
+        (0.2, 6.2, "0.2 to 6.2 % better"),
+        (-0.7, 1.7, "0.7 % worse to 1.7 % better"),
+        (0.0, 1.7, "the same to 1.7 % better"),
+        (0.0, 0.0, "the same"),
+    ],
+)
+def test_an_interval_says_which_end_is_worse(lower, upper, words):
+    assert span(lower, upper) == words

@@ -41,7 +41,7 @@ def test_the_decision_can_be_read(acme, charlie, client_of):
     page = page_of(version, charlie, client_of)
     assert "6.1 % better, but RMSE is 3.4 % worse (at most 2): a person decides." in page
     assert (page.count("failed"), page.count("passed")) >= (1, 8)
-    for text in ["v1, by its recipe", "seasonal naive", "Dairy", "candidate", "challenger"]:
+    for text in ["v1, by its recipe", "seasonal naive", "Dairy", "Candidate", "Challenger"]:
         assert text in page
 
 

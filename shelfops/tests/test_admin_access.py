@@ -174,7 +174,7 @@ def _version(customer: Customer, name: str) -> ModelVersion:
     days = dict.fromkeys(["as_of", "evaluation_start", "evaluation_end", "train_start", "train_end"], DAY)
     counts = {"number": 1, "rows": 1, "series": 1}
     return ModelVersion.objects.create(
-        customer=customer, version=name, segment=f"{name}-s", tier="t", recipe={}, **days, **counts
+        customer=customer, version=name, segment=f"department:{name}-s", tier="t", recipe={}, **days, **counts
     )
 
 

@@ -8,7 +8,7 @@ import time_machine
 from django.urls import reverse
 from django.utils import timezone
 
-from mlops import review_page
+from mlops import addresses
 from mlops.models import ModelRetrainingLog
 from mlops.tests.ledger import a_version
 from shelfops import schedules
@@ -128,7 +128,7 @@ def test_it_leads_to_the_log_and_to_what_was_made(run, acme, charlie, client_of)
     text = page_of(client_of(charlie), run).content.decode()
     for link in [
         reverse("admin:mlops_modelretraininglog_change", args=[version.run_id]),
-        review_page.life_url(version),
+        addresses.life_url(version),
         "/models/review/v1?customer=acme",
     ]:
         assert f'href="{link}"' in text

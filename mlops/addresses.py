@@ -1,0 +1,21 @@
+"""Where the pages of a version are."""
+
+from urllib.parse import urlencode
+
+from django.urls import reverse
+
+from mlops.models import ModelVersion
+from shelfops.models import MODEL_NAME_DEFAULT, Customer
+
+
+def url(version: ModelVersion, customer: Customer | None = None, *, name: str = "review") -> str:
+    """The page's address, unmistakable for people of several customers too."""
+    asked = {"customer": (customer or version.customer).slug}
+    if version.model_name != MODEL_NAME_DEFAULT:
+        asked["model_name"] = version.model_name
+    return f"{reverse(name, args=[version.version])}?{urlencode(asked)}"
+
+
+def life_url(version: ModelVersion, customer: Customer | None = None) -> str:
+    """The same of the page that tells its life."""
+    return url(version, customer, name="version")
