@@ -220,7 +220,7 @@ def store(version: ModelVersion, table: pd.DataFrame, *, kind: BacktestResult.Ki
     same_in_all: dict[str, Any] = {
         "customer_id": version.customer_id.hex,
         "version_id": version.pk,
-        "kind": kind.value,
+        "kind": BacktestResult.Kind(kind).value,
         "baseline": baseline,
         "created_at": timezone.now().strftime("%Y-%m-%d %H:%M:%S.%f"),
     }

@@ -65,6 +65,7 @@ class MemberInline(TabularInline):
     model = Membership
     form = MemberForm
     fields: ClassVar = ["email", "role"]
+    readonly_fields: ClassVar = ["person"]
     extra = 0
     verbose_name = "member"
     hide_title = True
@@ -80,7 +81,12 @@ class MemberInline(TabularInline):
         return self._may(request, obj, Action.READ)
 
     def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
-        return ["email", "role"] if self._may(request, obj) else ["user", "role"]
+        return ["email", "role"] if self._may(request, obj) else ["person", "role"]
+
+    @admin.display(description="person")
+    def person(self, membership: Membership) -> str:
+        """By name: a person's own page is for superusers."""
+        return str(membership.user)
 
 
 @admin.register(Customer)
