@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 
 import pandas as pd
 
 from forecasting.evaluate import Judged, beside_champion, calibrated, judge, roll, with_intervals
 from forecasting.panel import Panel
-from forecasting.train import Model, Recipe, fit, target_rows
+from forecasting.train import Model, Recipe, fit, target_rows, threads
 from mlops import backtests
 from mlops.models import ModelPolicy
 
-MOST_ROWS_OF_TWO_FITS = 500_000  # 50 MB of features each
+FITS_AT_ONCE = 2
+MOST_ROWS_SIDE_BY_SIDE = 500_000  # 50 MB of features each
 
 Stage = Callable[[str], None]
+Window = tuple[dt.date, dt.date]
 LoggedForecasts = Callable[[list[dt.date], int], pd.DataFrame]
 
 
@@ -61,29 +61,31 @@ class Champion:
 
 def standard(panel: Panel, recipe: Recipe, split: backtests.Split, policy: ModelPolicy, stage: Stage) -> Fitted:
     """The evaluation fit, scored and calibrated on the hold-out, and the serving fit with its widths."""
-    fit_serving = partial(fit, panel, recipe, first=split.serving_start, last=split.last_day)
-    with _beside(fit_serving, panel, split) as serving:
-        stage("fitting the days before the hold-out")
-        evaluation = fit(panel, recipe, first=split.evaluation_start, last=split.cutoff)
-        stage("forecasting the hold-out")
-        judged = judge(evaluation, panel, split, policy)
-        backtests.no_day_scored_was_trained_on(judged.rows["ds"], split.holdout_start, evaluation.last_target)
-        widths, judged = calibrated(judged, policy)
-        stage("fitting up to the last day")
-        return Fitted(replace(evaluation, widths=widths), replace(serving(), widths=widths), judged, split)
+    windows = [(split.evaluation_start, split.cutoff), (split.serving_start, split.last_day)]
+    models = _fits(panel, recipe, windows)
+    stage("fitting the days before the hold-out")
+    evaluation = next(models)
+    stage("forecasting the hold-out")
+    judged = judge(evaluation, panel, split, policy)
+    backtests.no_day_scored_was_trained_on(judged.rows["ds"], split.holdout_start, evaluation.last_target)
+    widths, judged = calibrated(judged, policy)
+    stage("fitting up to the last day")
+    serving = next(models)
+    return Fitted(replace(evaluation, widths=widths), replace(serving, widths=widths), judged, split)
 
 
-@contextmanager
-def _beside(work: Callable[[], Model], panel: Panel, split: backtests.Split) -> Iterator[Callable[[], Model]]:
-    """The fit, begun at once in a thread of its own; where two at a time would take much memory, when it is asked for.
+def _fits(panel: Panel, recipe: Recipe, windows: Sequence[Window]) -> Iterator[Model]:
+    """The recipe fitted on the targets of each window, in order.
 
-    The trees of few rows are too small to keep several cores busy.
+    The trees of few rows do not keep several cores busy: then fits run side by side, ahead of whoever asks for the
+    next one. Of many rows two would take too much memory.
     """
-    if target_rows(panel, split.serving_start, split.last_day).sum() > MOST_ROWS_OF_TWO_FITS:
-        yield work
+    if max(target_rows(panel, *window).sum() for window in windows) > MOST_ROWS_SIDE_BY_SIDE:
+        yield from (fit(panel, recipe, first=first, last=last) for first, last in windows)
         return
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        yield pool.submit(work).result
+    cores = max(1, threads() // FITS_AT_ONCE)
+    with ThreadPoolExecutor(FITS_AT_ONCE) as pool:
+        yield from pool.map(lambda window: fit(panel, recipe, first=window[0], last=window[1], cores=cores), windows)
 
 
 def beside_standard(fitted: Fitted, champion: Champion, panel: Panel, policy: ModelPolicy) -> pd.DataFrame:
@@ -98,10 +100,12 @@ def beside_standard(fitted: Fitted, champion: Champion, panel: Panel, policy: Mo
 def emergency(panel: Panel, recipe: Recipe, split: backtests.Split, policy: ModelPolicy, stage: Stage) -> Fitted:
     """A fit of 30 days, judged by refitting at each origin of the last week and forecasting one and two days ahead."""
     stage("refitting at each origin of the last week")
-    window = dt.timedelta(days=policy.emergency_train_days - 1)
+    back = dt.timedelta(days=policy.emergency_train_days - 1)
+    windows = [(origin - back, origin) for origin in split.origins]
+    models = _fits(panel, recipe, [*windows, (split.serving_start, split.last_day)])
     parts, excluded, first_fit = [], 0, None
     for origin in split.origins:
-        model = fit(panel, recipe, first=origin - window, last=origin)
+        model = next(models)
         first_fit = first_fit or model
         judged = roll(model, panel, [origin], horizon=backtests.EMERGENCY_LEADS, policy=policy)
         backtests.no_day_scored_was_trained_on(judged.rows["ds"], origin + dt.timedelta(days=1), model.last_target)
@@ -113,7 +117,7 @@ def emergency(panel: Panel, recipe: Recipe, split: backtests.Split, policy: Mode
     rows["store_id"], rows["department"] = rows["store_id"].astype("category"), rows["department"].astype("category")
     widths, judged = calibrated(Judged(rows, excluded), policy)
     stage("fitting up to the last day")
-    serving = fit(panel, recipe, first=split.serving_start, last=split.last_day)
+    serving = next(models)
     return Fitted(replace(first_fit, widths=widths), replace(serving, widths=widths), judged, split)
 
 

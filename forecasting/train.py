@@ -176,9 +176,10 @@ def target_rows(panel: Panel, first: dt.date, last: dt.date) -> npt.NDArray[np.b
     return panel.observed & (days >= day_number(first)) & (days <= day_number(last)) & (days > first_sold)
 
 
-def fit(panel: Panel, recipe: Recipe, *, first: dt.date, last: dt.date) -> Model:
+def fit(panel: Panel, recipe: Recipe, *, first: dt.date, last: dt.date, cores: int | None = None) -> Model:
     """A model trained on the targets from `first` to `last`; nothing after `last` is looked at.
 
+    It takes all cores that the worker has, unless told how many.
     Raises NothingToLearn where no day in between was observed.
     """
     tier = tier_named(recipe.tier)
@@ -188,7 +189,7 @@ def fit(panel: Panel, recipe: Recipe, *, first: dt.date, last: dt.date) -> Model
         raise NothingToLearn(f"No sales between {first} and {last} to learn from.")
     categories = features.categories_of(panel, tier)
     computed = features.matrix(panel, tier, categories, rows=rows, training=True)
-    booster = boost(computed.X, panel.y[computed.at], computed.names, recipe)
+    booster = boost(computed.X, panel.y[computed.at], computed.names, recipe, cores)
     return Model(
         recipe=recipe,
         booster=booster,
@@ -201,10 +202,15 @@ def fit(panel: Panel, recipe: Recipe, *, first: dt.date, last: dt.date) -> Model
     )
 
 
-def boost(X: npt.NDArray[np.float32], y: npt.NDArray[np.float32], names: list[str], recipe: Recipe) -> xgb.Booster:
+def boost(
+    X: npt.NDArray[np.float32], y: npt.NDArray[np.float32], names: list[str], recipe: Recipe, cores: int | None = None
+) -> xgb.Booster:
     """The booster of a feature matrix."""
-    types, params = feature_types(names, tier_named(recipe.tier)), recipe.booster_params()
+    cores = cores or threads()
+    types, params = feature_types(names, tier_named(recipe.tier)), recipe.booster_params() | {"nthread": cores}
     data = xgb.QuantileDMatrix(
-        X, label=y, feature_names=names, feature_types=types, max_bin=params.get("max_bin", 256), nthread=threads()
+        X, label=y, feature_names=names, feature_types=types, max_bin=params.get("max_bin", 256), nthread=cores
     )
-    return xgb.train(params, data, num_boost_round=recipe.rounds)
+    booster = xgb.train(params, data, num_boost_round=recipe.rounds)
+    booster.set_param({"nthread": threads()})  # what it forecasts later has the worker to itself
+    return booster

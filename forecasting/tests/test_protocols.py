@@ -125,3 +125,13 @@ def test_in_an_emergency_the_champions_published_forecasts_count(urgent, panel, 
     at = published.index[0]
     assert rows.loc[at, ["champion", "champion_lower", "champion_upper"]].tolist() == [123.0, 120.0, 130.0]
     np.testing.assert_array_equal(rows["champion"].drop(at), recomputed["champion"].drop(at))
+
+
+def test_fits_side_by_side_are_those_of_one_after_the_other(panel, fitted, urgent, monkeypatch):
+    monkeypatch.setattr(protocols, "MOST_ROWS_SIDE_BY_SIDE", 0)
+
+    for together, apart in ((fitted, month(panel)), (urgent, week(panel))):
+        for name in ("evaluation", "serving"):
+            one, other = getattr(together, name), getattr(apart, name)
+            assert (one.first_target, one.last_target, one.rows) == (other.first_target, other.last_target, other.rows)
+        np.testing.assert_allclose(together.judged.rows["prediction"], apart.judged.rows["prediction"], rtol=1e-4)
