@@ -244,7 +244,7 @@ class ForecastAdmin(SeriesRowsAdmin):
     ]
     list_select_related: ClassVar = ["store__customer", "product", "version", "rule__version", "rule__by", "run"]
     readonly_fields: ClassVar = ["why", "cause"]
-    ordering: ClassVar = ["-date", "-store_id", "-product_id", "-lead", "-run_id"]
+    ordering: ClassVar = ["-run_id", "-store_id", "-product_id", "-date"]
     sortable_by = ()
     paginator = InfinitePaginator
     export_columns: ClassVar = {
@@ -304,9 +304,13 @@ class FeedDayAdmin(ScopedAdmin):
     fields: ClassVar = ["store", "date", "status", "note"]
     autocomplete_fields: ClassVar = ["store"]
     list_display: ClassVar = ["date", "store", "shown_status", "rows", "note", "marked_by"]
-    list_filter: ClassVar = ["store__customer", "status", ("store", ScopedAutocompleteFilter)]
+    list_filter: ClassVar = [
+        "store__customer",
+        ("date", RangeDateFilter),
+        "status",
+        ("store", ScopedAutocompleteFilter),
+    ]
     list_select_related: ClassVar = ["store__customer", "marked_by"]
-    date_hierarchy = "date"
     ordering: ClassVar = ["-date", "store_id"]
     search_fields: ClassVar = ["=store__code", "note"]
     actions: ClassVar = ["mark_closed", "mark_missing"]

@@ -12,6 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from forecasting import experiment_orders, experiment_runs
+from forecasting.kept import kept
 from mlops import experiment_facts, experiments
 from mlops.experiment_forms import ApproveForm, CompleteForm, ReasonForm, StepForm
 from mlops.experiment_results import results_of, tests_of, versions_of
@@ -147,7 +148,8 @@ def _page(
     policy, by = ModelPolicy.of(experiment.customer), cast(User, request.user)
     tests, versions = tests_of(experiment), versions_of(experiment)
     has_shown = bool(experiment.results or tests)
-    shown = results_of(experiment) if has_shown else None
+    name = f"experiment:{experiment.pk}:{experiment.status}"
+    shown = kept(experiment.customer, name, lambda: results_of(experiment)) if has_shown else None
     timeline = experiment_facts.timeline(experiment.events.select_related("by"))
     serving, run = experiment_facts.serving_beside(experiment, versions), _run(experiment)
     offered, why_not = _offered(experiment, by, policy, run)

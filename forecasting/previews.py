@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pandas as pd
+from django.core.cache import cache
 from django.db.models import Sum
 
 from forecasting import catalogue, stored
+from forecasting.kept import KEPT_SECONDS
 from forecasting.models import Forecast, ForecastRun, Product, Store
 from mlops.artefacts import BrokenArtefact
 from mlops.charts import Chart, Kind, Line, Tone
@@ -31,13 +33,13 @@ class Difference:
 
 def difference(version: ModelVersion, champion: ModelVersion) -> Difference | None:
     """None where the two have no day in common, or the files are gone."""
-    try:
-        own = _preview(version)
-        both, days = _beside_published(version, champion, own)
-        if both.empty:
-            both, days = _beside_preview(own, _preview(champion))
-    except (BrokenArtefact, KeyError):
-        return None
+    published = _published(version)
+    key = f"previews:{version.pk}:{version.artefact_sha256}:{champion.pk}:{published.pk if published else ''}"
+    found = cache.get(key)
+    if found is None:
+        found = _compared(version, champion, published)
+        cache.set(key, found, KEPT_SECONDS)  # neither files nor published forecasts change
+    both, days = found
     if both.empty:
         return None
     total, names = both[UNITS].sum(), (version.version, champion.version)
@@ -51,21 +53,39 @@ def difference(version: ModelVersion, champion: ModelVersion) -> Difference | No
     )
 
 
+def _compared(version: ModelVersion, champion: ModelVersion, published: ForecastRun | None) -> tuple[pd.DataFrame, str]:
+    """Units that the two expect of each series, and of which days; empty where the files are gone."""
+    both, days = pd.DataFrame(), ""
+    try:
+        own = _preview(version)
+        if published:
+            both, days = _beside_published(published, champion, own)
+        if both.empty:
+            both, days = _beside_preview(own, _preview(champion))
+    except (BrokenArtefact, KeyError):
+        return pd.DataFrame(), ""
+    return both, days
+
+
 def _preview(version: ModelVersion) -> pd.DataFrame:
+    """With the keys of store and product, taken from each series once rather than from each of its days."""
     rows = stored.load_preview(version)
-    keys = rows["unique_id"].str.split("|", expand=True).astype("int64")
-    return rows.assign(store=keys[0], product=keys[1])
+    series = rows["unique_id"].astype("category").cat
+    keys = series.categories.to_series().str.split("|", expand=True).astype("int64").to_numpy()[series.codes]
+    return rows.assign(store=keys[:, 0], product=keys[:, 1])
 
 
-def _beside_published(version: ModelVersion, champion: ModelVersion, own: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+def _published(version: ModelVersion) -> ForecastRun | None:
+    """The last run that knew the same sales."""
+    runs = ForecastRun.objects.published().filter(customer=version.customer, origin=version.train_end, pruned=False)
+    return runs.order_by("-pk").first()
+
+
+def _beside_published(run: ForecastRun, champion: ModelVersion, own: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Units of each series over the days after the first, from forecasts that knew the same sales.
 
     Without the first day: its rows belong to the day that they served, whichever run wrote them.
     """
-    runs = ForecastRun.objects.published().filter(customer=version.customer, origin=version.train_end, pruned=False)
-    run = runs.order_by("-pk").first()
-    if run is None:
-        return pd.DataFrame(), ""
     ahead = Forecast.objects.filter(run=run, version=champion, lead__range=(2, run.days)).order_by()
     units = ahead.values_list("store_id", "product_id").annotate(Sum("prediction"))
     theirs = pd.DataFrame.from_records(list(units), columns=[*SERIES, "theirs"])

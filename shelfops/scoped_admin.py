@@ -140,7 +140,11 @@ class ScopedAdmin(Shown, ExportMixin, ModelAdmin):
         return owner.pk if last == "pk" else getattr(owner, f"{last}_id")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return tenancy.scope(super().get_queryset(request), request.user, self.customer_path)
+        """By keys rather than a subquery: one customer is an equality, which an index answers in its own order."""
+        rows = super().get_queryset(request)
+        if request.user.is_active and request.user.is_superuser:
+            return rows
+        return rows.filter(**{f"{self.customer_path}__in": customer_ids(request, Action.READ)})
 
     def page_of(self, obj: Model, customer: Customer) -> str:
         """The page that tells a row best; asked of tables that have such pages."""

@@ -17,7 +17,7 @@ from shelfops.models import JobRun, Membership, Role, User
 pytestmark = pytest.mark.django_db
 LATER = DAY + dt.timedelta(days=14)
 WHY = "High variability."
-QUERIES = 17
+QUERIES = 22
 BUTTONS = {
     "approve": "Approve the experiment</button>",
     "reject": "Reject the proposal</button>",
@@ -421,7 +421,7 @@ def test_the_list_leads_to_the_page(proposal, charlie, client_of):
 
 
 @pytest.mark.parametrize("segments", [2, 5])
-def test_it_asks_the_database_twice_more_for_each_version(
+def test_it_asks_the_database_once_more_for_each_version(
     acme, alice, bob, segments, client_of, django_assert_num_queries
 ):
     names = tuple(f"department:D{number}" for number in range(segments))
@@ -429,5 +429,5 @@ def test_it_asks_the_database_twice_more_for_each_version(
     shown(trial, *[5.0] * segments, days=6)
     client = client_of(alice)
     client.get(path(trial))
-    with django_assert_num_queries(QUERIES + 2 * segments):
+    with django_assert_num_queries(QUERIES + segments):
         client.get(path(trial))

@@ -11,11 +11,10 @@ from playwright.sync_api import Browser, BrowserContext, Page
 from conftest import chromium
 from mlops.models import ModelVersion
 from shelfops.models import User
+from shelfops.tests.browser.screens import DESKTOP, PHONE
 from shelfops.tests.decisions import what_waits
 
 SECONDS = 10
-DESKTOP = {"width": 1280, "height": 900}
-PHONE = {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="session")

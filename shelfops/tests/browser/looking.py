@@ -1,12 +1,12 @@
 """What is looked for on every screen: faults of access in both schemes, parts cut off on a phone; and its pictures."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page
 
-from shelfops.tests.browser.conftest import DESKTOP, PHONE
+from shelfops.tests.browser.screens import DESKTOP, PHONE
 
 GRAVE = ("serious", "critical")
 COLOURS = {"runOnly": ["color-contrast", "link-in-text-block"]}  # all that the dark scheme changes
@@ -37,13 +37,21 @@ UNREACHABLE = """() => {
 def look(page: Page, name: str, address: str, pictures: Path | None) -> list[Any]:
     """What is wrong with it, at a desktop in light and dark and on a phone."""
     page.set_viewport_size(DESKTOP)
-    page.emulate_media(color_scheme="light")
     page.goto(address)
+    wear(page, "light")
     found = [*faults_of_access(page), *_picture(page, pictures, f"{name}-light")]
-    page.emulate_media(color_scheme="dark")
+    wear(page, "dark")
     found += [*faults_of_access(page, COLOURS), *_picture(page, pictures, f"{name}-dark")]
     page.set_viewport_size(PHONE)
     return [*found, *cut_off(page), *_picture(page, pictures, f"phone-{name}")]
+
+
+def wear(page: Page, scheme: Literal["light", "dark"]) -> None:
+    """Changes the colours; the admin's theme looks at the scheme only when it is loaded."""
+    page.emulate_media(color_scheme=scheme)
+    page.evaluate(
+        "isDark => document.querySelector('html[x-data]')?.classList.toggle('dark', isDark)", scheme == "dark"
+    )
 
 
 def faults_of_access(page: Page, options: dict[str, Any] | None = None) -> list[Any]:

@@ -13,6 +13,8 @@ from shelfops.models import Customer, JobRun
 from shelfops.navigation import TOPICS
 from shelfops.scoped_admin import ScopedAdmin
 
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
 RUNS = tuple(f"run-{status}" for status in JobRun.Status.values)
 EXPERIMENTS = tuple(f"experiment-{state}" for state in (*ModelExperiment.Status.values, "failed"))
 OWN = (*RUNS, *EXPERIMENTS, "review", "review-decided", "version", "routing", "proposing", "advice", "clusters")
