@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar
 
-import django_filters
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
 from rest_framework import serializers
@@ -13,13 +12,15 @@ from rest_framework.response import Response
 from alerts.acting import act, answers
 from alerts.models import MLAlert
 from alerts.reading import mark_read
-from shelfops.rest.fields import Body, email
-from shelfops.rest.filtering import Filters, Ordering, TextFilter, YesFilter
+from shelfops.models import User
+from shelfops.rest.fields import Body, ChoiceField, ModelRow, email
+from shelfops.rest.filtering import ChoiceFilter, Filters, Ordering, TextFilter, YesFilter
 from shelfops.rest.replay import once
 from shelfops.rest.views import Rows
 from shelfops.tenancy import Action
 
 ACTIONS = ["approve", "dismiss"]
+PEOPLE = ("read_by", "actioned_by", "dismissed_by")
 
 
 class AlertFilters(Filters):
@@ -28,9 +29,9 @@ class AlertFilters(Filters):
     days = "created_at"
     moments = True
 
-    status = django_filters.ChoiceFilter(choices=MLAlert.Status.choices, method="by_own_status")
-    severity = django_filters.ChoiceFilter(choices=MLAlert.Severity.choices)
-    alert_type = django_filters.ChoiceFilter(choices=MLAlert.Type.choices)
+    status = ChoiceFilter(choices=MLAlert.Status.choices, method="by_own_status")
+    severity = ChoiceFilter(choices=MLAlert.Severity.choices)
+    alert_type = ChoiceFilter(choices=MLAlert.Type.choices)
     requires_action = YesFilter()
     overdue = YesFilter(method="by_overdue")
     version = TextFilter()
@@ -39,10 +40,8 @@ class AlertFilters(Filters):
     ordering = Ordering(fields=["created_at", "due_at"])
 
     def by_own_status(self, alerts: Any, _name: str, status: str) -> Any:
-        if status == MLAlert.Status.UNREAD:
-            return alerts.unread_by(self.request.user)
-        if status == MLAlert.Status.READ:
-            return alerts.open().filter(receipts__user=self.request.user)
+        if status in MLAlert.OPEN:
+            return alerts.open().filter(has_read=status == MLAlert.Status.READ)
         return alerts.filter(status=status)
 
     def by_overdue(self, alerts: Any, _name: str, wanted: bool) -> Any:
@@ -50,14 +49,11 @@ class AlertFilters(Filters):
         return alerts.filter(pk__in=late) if wanted else alerts.exclude(pk__in=late)
 
 
-class AlertSerializer(serializers.ModelSerializer):
+class AlertSerializer(ModelRow):
     """One alert as the caller sees it."""
 
-    status = serializers.ChoiceField(
-        source="own_status",
-        choices=MLAlert.Status.choices,
-        read_only=True,
-        help_text="The caller's own while the alert is open: unread or read; then actioned or dismissed.",
+    status = serializers.SerializerMethodField(
+        help_text="The caller's own while the alert is open: unread or read; then actioned or dismissed."
     )
     allowed_actions = serializers.SerializerMethodField(help_text="What can still be done about it.")
     read_by, actioned_by, dismissed_by = email(), email(), email()
@@ -70,6 +66,12 @@ class AlertSerializer(serializers.ModelSerializer):
             "read_by", "read_at", "actioned_by", "actioned_at", "dismissed_by", "dismissed_at", "notes", "created_at",
         ]  # fmt: skip
 
+    @extend_schema_field(serializers.ChoiceField(MLAlert.Status.choices))
+    def get_status(self, alert: Any) -> str:
+        if not alert.is_open:
+            return str(alert.status)
+        return MLAlert.Status.READ if alert.has_read else MLAlert.Status.UNREAD
+
     @extend_schema_field(serializers.ListField(child=serializers.ChoiceField(ACTIONS)))
     def get_allowed_actions(self, alert: MLAlert) -> list[str]:
         return list(answers(alert))
@@ -78,7 +80,7 @@ class AlertSerializer(serializers.ModelSerializer):
 class ActionBody(Body):
     """What to do about an alert, and why."""
 
-    action = serializers.ChoiceField(ACTIONS)
+    action = ChoiceField(ACTIONS)
     notes = serializers.CharField(max_length=4000, help_text="Why: kept with the alert, and with the version.")
     expected_champion = serializers.CharField(
         max_length=100,
@@ -98,15 +100,26 @@ SPEC_ACTION = OpenApiExample(
 class Alerts(Rows):
     """The customer's alerts."""
 
-    queryset = MLAlert.objects.select_related("read_by", "actioned_by", "dismissed_by")
+    queryset = MLAlert.objects.all()
     serializer_class = AlertSerializer
     filterset_class = AlertFilters
+    noun = "alert"
     rights: ClassVar = {"read": Action.MARK_READ}
     bodies: ClassVar = {"act": ActionBody}
 
     def get_queryset(self) -> QuerySet[Any]:
         rows: Any = super().get_queryset()
-        return rows if getattr(self, "swagger_fake_view", False) else rows.seen_by(self.caller)
+        return rows if getattr(self, "swagger_fake_view", False) else rows.with_receipts_of(self.caller)
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        """With who read or decided: most of a list nobody has, and three joins would cost every call more."""
+        found = super().paginate_queryset(queryset)
+        keys = {key for alert in found for who in PEOPLE if (key := getattr(alert, f"{who}_id"))}
+        people = User.objects.in_bulk(keys) if keys else {}
+        for alert in found:
+            for who in PEOPLE:
+                setattr(alert, who, people.get(getattr(alert, f"{who}_id")))
+        return found
 
     def retrieve(self, request: Request, pk: str) -> Response:
         """One alert."""

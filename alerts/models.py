@@ -28,13 +28,16 @@ class MLAlertQuerySet(models.QuerySet["MLAlert"]):
         """Those on which somebody should have decided by now."""
         return self.open().filter(requires_action=True, due_at__lt=timezone.now())
 
+    def with_receipts_of(self, user: User) -> "MLAlertQuerySet":
+        """With `has_read`: whether this person has read it."""
+        return self.annotate(has_read=Exists(AlertReceipt.objects.filter(alert=OuterRef("pk"), user=user)))
+
     def seen_by(self, user: User) -> "MLAlertQuerySet":
         """With `own_status`: of an open alert, whether this person has read it; else what was decided."""
-        has_read = Exists(AlertReceipt.objects.filter(alert=OuterRef("pk"), user=user))
-        return self.annotate(
+        return self.with_receipts_of(user).annotate(
             own_status=Case(
                 When(~Q(status__in=MLAlert.OPEN), then="status"),
-                When(has_read, then=Value(MLAlert.Status.READ.value)),
+                When(has_read=True, then=Value(MLAlert.Status.READ.value)),
                 default=Value(MLAlert.Status.UNREAD.value),
             )
         )
@@ -140,6 +143,11 @@ class MLAlert(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["customer", "status", "severity"], name="alerts_by_status"),
             models.Index(fields=["customer", "-created_at"], name="alerts_by_time"),
+            models.Index(
+                fields=["customer", "-created_at", "-id"],
+                condition=models.Q(status__in=["unread", "read"]),
+                name="open_alerts_by_time",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -33,7 +33,7 @@ ROUNDS, CALLS = 5, 320
 STORES, PRODUCTS, NIGHTS, DAYS_AHEAD = 10, 275, 351, 14
 ALERTS, OPEN = 1_000_000, 10_000
 TODAY = dt.date(2026, 3, 2)
-CONSTANT, HOST = "/api/v1/constant", "127.0.0.1"
+CONSTANT, OF_CUSTOMER, HOST = "/api/v1/constant", "/api/v1/constant-of-customer", "127.0.0.1"
 
 # The newest are open, and of those the caller has read every other one; of the closed ones too.
 ALERT_ROWS = """
@@ -85,7 +85,10 @@ def _paths() -> dict[str, Iterator[str]]:
     """What is called, by its name; each lookup is of another item."""
     items = itertools.cycle(np.random.default_rng(1).permutation(STORES * PRODUCTS).tolist())
     lookups = (f"/api/v1/forecasts?store_id=S{n % STORES}&product_id=P{n // STORES}" for n in items)
-    same = {path: itertools.repeat(path) for path in (CONSTANT, "/api/v1/ml-alerts", "/api/v1/ml-alerts?status=unread")}
+    same = {
+        path: itertools.repeat(path)
+        for path in (CONSTANT, OF_CUSTOMER, "/api/v1/ml-alerts", "/api/v1/ml-alerts?status=unread")
+    }
     return same | {"/api/v1/forecasts?store_id=&product_id=": lookups}
 
 

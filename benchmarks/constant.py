@@ -1,4 +1,4 @@
-"""The site with one address more, a view that answers a constant to whoever has a token: what no call can go below."""
+"""The site with two addresses more, views that answer a constant: what no call can go below."""
 
 from django.conf import settings
 from django.urls import include, path
@@ -6,6 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from shelfops.rest.views import Endpoint
 from shelfops.wsgi import application  # noqa: F401  # what gunicorn serves
 
 
@@ -16,5 +17,18 @@ class Constant(APIView):
         return Response({"constant": True})
 
 
-urlpatterns = [path("api/v1/constant", Constant.as_view()), path("", include("shelfops.urls"))]
+class ConstantOfCustomer(Endpoint):
+    """The same of a customer's endpoint: its customer is found, too, and the right to read."""
+
+    is_list = False
+
+    def list(self, request: Request) -> Response:
+        return Response({"constant": True})
+
+
+urlpatterns = [
+    path("api/v1/constant", Constant.as_view()),
+    path("api/v1/constant-of-customer", ConstantOfCustomer.as_view({"get": "list"})),
+    path("", include("shelfops.urls")),
+]
 settings.ROOT_URLCONF = __name__

@@ -18,7 +18,7 @@ from mlops.models import RoutingRule
 from mlops.models.routing import RoutingRuleQuerySet
 from mlops.serializers import version_name
 from shelfops.models import JobRun
-from shelfops.rest.fields import Body, DayField, email
+from shelfops.rest.fields import Body, ChoiceField, DayField, ModelRow, Row, email
 from shelfops.rest.paging import ListCursor
 from shelfops.rest.replay import once
 from shelfops.rest.views import Endpoint
@@ -48,15 +48,15 @@ class ParametersBody(Body):
 class RetrainBody(Body):
     """A retrain that a person asks for; without tier, window and parameters it trains the champion's recipe."""
 
-    trigger = serializers.ChoiceField([Trigger.MANUAL.value], default=Trigger.MANUAL.value)
+    trigger = ChoiceField([Trigger.MANUAL.value], default=Trigger.MANUAL.value)
     reason = serializers.CharField(max_length=4000, help_text="Why it is needed now: kept in the log.")
-    tier = serializers.ChoiceField(sorted(TIERS), required=False)
+    tier = ChoiceField(sorted(TIERS), required=False)
     window_days = serializers.IntegerField(required=False, min_value=LEAST_WINDOW_DAYS, max_value=MOST_WINDOW_DAYS)
     params = ParametersBody(required=False)
     promote = serializers.BooleanField(default=True, help_text="It may promote itself, by the rule.")
 
 
-class AskedSerializer(serializers.ModelSerializer):
+class AskedSerializer(ModelRow):
     """A retrain that was asked for, as far as it is."""
 
     retrain_id = serializers.IntegerField(source="pk", read_only=True)
@@ -90,6 +90,8 @@ class Retrains(Endpoint):
 
     queryset = JobRun.objects.filter(job=JOB).select_related("requested_by")
     serializer_class = AskedSerializer
+    noun = "retrain"
+    listed_as = "retraining-log"
     rights: ClassVar = {"create": Action.RETRAIN}
     bodies: ClassVar = {"create": RetrainBody}
 
@@ -125,7 +127,7 @@ class ForecastQuery(serializers.Serializer):
         return {**super().get_fields(), "from": first}
 
 
-class ForecastSerializer(serializers.Serializer):
+class ForecastSerializer(Row):
     """Units of one product in one store on one day, and why this version says so."""
 
     date = serializers.DateField()
@@ -184,7 +186,7 @@ class RoutingQuery(serializers.Serializer):
     at = DayField(required=False, help_text="Default: the customer's today for a product, any day for the rules.")
     version = serializers.CharField(max_length=100, required=False)
     segment = serializers.CharField(max_length=100, required=False)
-    status = serializers.ChoiceField(["open", "ended"], required=False)
+    status = ChoiceField(["open", "ended"], required=False)
 
     def validate(self, asked: dict[str, Any]) -> dict[str, Any]:
         item = {"store_id", "product_id"} & set(asked)
@@ -195,7 +197,7 @@ class RoutingQuery(serializers.Serializer):
         return asked
 
 
-class ServerSerializer(serializers.Serializer):
+class ServerSerializer(Row):
     """Which version served, or would serve, one product in one store on one day, why, and who approved it."""
 
     store_id = serializers.CharField()
@@ -210,7 +212,7 @@ class ServerSerializer(serializers.Serializer):
     forecast = ForecastSerializer(allow_null=True)
 
 
-class RuleSerializer(serializers.ModelSerializer):
+class RuleSerializer(ModelRow):
     """A segment is served by a version from `valid_from` until before `valid_to`."""
 
     version = version_name()

@@ -3,11 +3,9 @@
 from typing import Any, ClassVar
 from uuid import UUID
 
-import django_filters
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers, status
 from rest_framework.decorators import action
-from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -20,8 +18,8 @@ from mlops.models import ExperimentEvent, ModelExperiment
 from mlops.routing import Kind
 from mlops.serializers import VersionSerializer
 from shelfops.models import MODEL_NAME_DEFAULT
-from shelfops.rest.fields import Body, email
-from shelfops.rest.filtering import Filters, Ordering, TextFilter
+from shelfops.rest.fields import Body, ChoiceField, ModelRow, Row, email
+from shelfops.rest.filtering import ChoiceFilter, Filters, Ordering, TextFilter
 from shelfops.rest.replay import once
 from shelfops.rest.views import Rows
 from shelfops.tenancy import Action
@@ -33,7 +31,7 @@ class PlanBody(Body):
     """What to train; what is left out is as the champion's recipe has it."""
 
     tier = serializers.CharField(max_length=64, required=False, help_text="A feature tier, or department_tiered, …")
-    segmentation = serializers.ChoiceField([kind.value for kind in Kind], required=False)
+    segmentation = ChoiceField([kind.value for kind in Kind], required=False)
     segments = serializers.ListField(
         child=serializers.CharField(max_length=100),
         required=False,
@@ -49,7 +47,7 @@ class ProposalBody(Body):
 
     experiment_name = serializers.CharField(max_length=200)
     hypothesis = serializers.CharField(max_length=10_000)
-    experiment_type = serializers.ChoiceField(ModelExperiment.Type.choices)
+    experiment_type = ChoiceField(ModelExperiment.Type.choices)
     model_name = serializers.CharField(max_length=64, default=MODEL_NAME_DEFAULT)
     proposed_by = serializers.EmailField(required=False, help_text="The caller, where it is given.")
     target_improvement_pct = serializers.FloatField(
@@ -82,7 +80,7 @@ class StartBody(Body):
 class CompletionBody(Body):
     """What is adopted, and why; numbers that are sent along are kept beside those that the server computes."""
 
-    decision = serializers.ChoiceField(ModelExperiment.Decision.choices)
+    decision = ChoiceField(ModelExperiment.Decision.choices)
     decision_rationale = serializers.CharField(max_length=4000)
     segments = serializers.ListField(
         child=serializers.CharField(max_length=100),
@@ -107,7 +105,7 @@ class ReasonBody(Body):
 # --- What is answered
 
 
-class ExperimentEventSerializer(serializers.ModelSerializer):
+class ExperimentEventSerializer(ModelRow):
     """One change of an experiment's status; `by` null is the system."""
 
     by = email()
@@ -117,7 +115,7 @@ class ExperimentEventSerializer(serializers.ModelSerializer):
         fields: ClassVar = ["from_status", "to_status", "by", "reason", "as_of", "created_at"]
 
 
-class ExperimentSerializer(serializers.ModelSerializer):
+class ExperimentSerializer(ModelRow):
     """An experiment in a list."""
 
     proposed_by = email()
@@ -155,7 +153,7 @@ class StartedSerializer(ExperimentDetailSerializer):
         fields: ClassVar[list[str]] = [*ExperimentDetailSerializer.Meta.fields, "retrain_id"]
 
 
-class ShownSerializer(serializers.Serializer):
+class ShownSerializer(Row):
     """One segment's version against who served the same rows; unknown is null."""
 
     segment = serializers.CharField()
@@ -169,7 +167,7 @@ class ShownSerializer(serializers.Serializer):
     reaches_target = serializers.BooleanField()
 
 
-class ResultsSerializer(serializers.Serializer):
+class ResultsSerializer(Row):
     """What the experiment has shown so far, computed from shadow rows that have their actual."""
 
     experiment_id = serializers.UUIDField()
@@ -199,8 +197,8 @@ class ExperimentFilters(Filters):
     days = "created_at"
     moments = True
 
-    status = django_filters.ChoiceFilter(choices=ModelExperiment.Status.choices)
-    experiment_type = django_filters.ChoiceFilter(choices=ModelExperiment.Type.choices)
+    status = ChoiceFilter(choices=ModelExperiment.Status.choices)
+    experiment_type = ChoiceFilter(choices=ModelExperiment.Type.choices)
     model_name = TextFilter()
     version = TextFilter("versions__version")
     ordering = Ordering(fields=["created_at", "completed_at"])
@@ -235,6 +233,7 @@ class Experiments(Rows):
     queryset = ModelExperiment.objects.select_related("proposed_by", "approved_by", "completed_by")
     serializer_class = ExperimentSerializer
     filterset_class = ExperimentFilters
+    noun = "experiment"
     rights: ClassVar = {
         "create": Action.PROPOSE_EXPERIMENT,
         "approve": Action.DECIDE_PROPOSAL,
@@ -347,7 +346,7 @@ class Experiments(Rows):
         try:
             key = UUID(pk)
         except ValueError:
-            raise NotFound from None
+            raise self.nothing() from None
         found: ModelExperiment = self.find(self.get_queryset().select_related("customer"), pk=key)
         return found
 

@@ -10,7 +10,8 @@ import pandas as pd
 from django.db.models import Q
 
 from forecasting import catalogue, sales
-from forecasting.models import Forecast, ForecastRun, Product, Series, Store
+from forecasting.lookup import Published, published
+from forecasting.models import Product, Series, Store
 from forecasting.night import DAY, Night, rules_on
 from forecasting.predict import predict_unsold
 from mlops import routing
@@ -72,8 +73,8 @@ def predict_demand(store_id: str, product_id: str, forecast_date: dt.date, *, cu
 
     Raises UnknownItem, OutOfReach, routing.NobodyServes, sales.NoSales.
     """
-    published = forecasts_of(customer, store_id, product_id, forecast_date, forecast_date)
-    return published[0] if published else _computed(customer, store_id, product_id, forecast_date)
+    found = forecasts_of(customer, store_id, product_id, forecast_date, forecast_date)
+    return found[0] if found else _computed(customer, store_id, product_id, forecast_date)
 
 
 def forecasts_of(customer: Customer, store_id: str, product_id: str, first: dt.date, last: dt.date) -> list[Expected]:
@@ -81,13 +82,10 @@ def forecasts_of(customer: Customer, store_id: str, product_id: str, first: dt.d
 
     One day ahead where there is such a row, else as in the run that is valid now. Raises UnknownItem.
     """
-    store, product = _item(customer, store_id, product_id)
-    days = [first + n * DAY for n in range((last - first).days + 1)]
-    series = Forecast.objects.filter(store=store, product=product).select_related("rule__version", "rule__by")
-    current = ForecastRun.objects.current(customer)
-    rows = {row.date: row for row in series.filter(run=current, date__range=(first, last))} if current else {}
-    rows |= {row.date: row for row in series.served(customer, days)}
-    return [_published(row, store_id, product_id) for _day, row in sorted(rows.items())]
+    rows = published(customer, store_id, product_id, first, last)
+    if not rows:
+        _item(customer, store_id, product_id)
+    return [_published(row, store_id, product_id) for row in rows]
 
 
 def who_serves(customer: Customer, store_id: str, product_id: str, at: dt.date) -> Server:
@@ -95,14 +93,9 @@ def who_serves(customer: Customer, store_id: str, product_id: str, at: dt.date) 
 
     Raises UnknownItem where the day has no forecast and the codes are unknown, and routing.NobodyServes.
     """
-    row = (
-        Forecast.objects.served(customer, [at])
-        .filter(store__code=store_id, product__code=product_id)
-        .select_related("rule__version", "rule__by")
-        .first()
-    )
-    if row is not None:
-        return _server(store_id, product_id, at, row.rule, _published(row, store_id, product_id))
+    for row in published(customer, store_id, product_id, at, at):
+        if row.is_served:
+            return _server(store_id, product_id, at, row.rule, _published(row, store_id, product_id))
     store, product = _item(customer, store_id, product_id)
     return _server(store_id, product_id, at, _rule(customer, store, product, at), None)
 
@@ -201,7 +194,7 @@ def _first_sold(store: Store, product: Product) -> dt.date | None:
 # --- In words
 
 
-def _published(row: Forecast, store_id: str, product_id: str) -> Expected:
+def _published(row: Published, store_id: str, product_id: str) -> Expected:
     rule = row.rule
     return Expected(
         store_id, product_id, row.date, row.prediction, row.lower, row.upper, rule.version.version, rule.segment,

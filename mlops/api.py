@@ -36,13 +36,11 @@ from mlops.serializers import (
     VersionSerializer,
 )
 from shelfops.models import MODEL_NAME_DEFAULT
-from shelfops.rest.filtering import Filters, Ordering, TextFilter, YesFilter
+from shelfops.rest.filtering import ChoiceFilter, Filters, Ordering, TextFilter, YesFilter
 from shelfops.rest.paging import Cursor
 from shelfops.rest.replay import once
 from shelfops.rest.views import Rows
 from shelfops.tenancy import Action
-
-Choice = django_filters.ChoiceFilter
 
 
 class OneModel(serializers.Serializer):
@@ -59,7 +57,7 @@ class VersionFilters(Filters):
 
     days = "as_of"
 
-    status = Choice(choices=ModelVersion.Status.choices)
+    status = ChoiceFilter(choices=ModelVersion.Status.choices)
     segment = TextFilter()
     model_name = TextFilter()
     tier = TextFilter()
@@ -80,6 +78,7 @@ class Versions(Rows):
     serializer_class = VersionSerializer
     filterset_class = VersionFilters
     lookup_field = "version"
+    noun = "version"
     rights: ClassVar = {"rollback": Action.ROLL_BACK}
     queries: ClassVar = dict.fromkeys(["retrieve", "review", "rollback"], OneModel)
     bodies: ClassVar = {"review": ReviewBody, "rollback": RollbackBody}
@@ -142,8 +141,8 @@ class RetrainingFilters(Filters):
 
     days = "as_of"
 
-    status = Choice(choices=ModelRetrainingLog.Status.choices)
-    trigger_type = Choice(choices=ModelRetrainingLog.Trigger.choices)
+    status = ChoiceFilter(choices=ModelRetrainingLog.Status.choices)
+    trigger_type = ChoiceFilter(choices=ModelRetrainingLog.Trigger.choices)
     version = TextFilter(method="by_version")
     segment = TextFilter(method="by_version")
     model_name = TextFilter()
@@ -160,6 +159,7 @@ class RetrainingLog(Rows):
     queryset = ModelRetrainingLog.objects.select_related("requested_by").prefetch_related("versions")
     serializer_class = RetrainingSerializer
     filterset_class = RetrainingFilters
+    noun = "retrain in the log"
 
     def retrieve(self, request: Request, pk: str) -> Response:
         """One retrain."""
@@ -173,10 +173,10 @@ class BacktestFilters(Filters):
 
     version = TextFilter("version__version")
     model_name = TextFilter("version__model_name")
-    status = Choice("version__status", choices=ModelVersion.Status.choices)
+    status = ChoiceFilter("version__status", choices=ModelVersion.Status.choices)
     segment = TextFilter("version__segment")
-    kind = Choice(choices=BacktestResult.Kind.choices)
-    scope_type = Choice(choices=BacktestResult.Scope.choices)
+    kind = ChoiceFilter(choices=BacktestResult.Kind.choices)
+    scope_type = ChoiceFilter(choices=BacktestResult.Scope.choices)
     scope_value = TextFilter()
     lead_band = TextFilter()
     baseline = TextFilter()
@@ -204,7 +204,7 @@ class ShadowFilters(Filters):
     version = TextFilter("version__version")
     champion = TextFilter("champion__version")
     model_name = TextFilter("version__model_name")
-    status = Choice("version__status", choices=ModelVersion.Status.choices)
+    status = ChoiceFilter("version__status", choices=ModelVersion.Status.choices)
     segment = TextFilter("version__segment")
     store_id = TextFilter()
     product_id = TextFilter()
@@ -233,8 +233,8 @@ class DriftFilters(Filters):
     version = TextFilter("champion__version")
     model_name = TextFilter()
     segment = TextFilter()
-    verdict = Choice(choices=DriftCheck.Verdict.choices)
-    status = Choice("incident__status", choices=DriftIncident.Status.choices)
+    verdict = ChoiceFilter(choices=DriftCheck.Verdict.choices)
+    status = ChoiceFilter("incident__status", choices=DriftIncident.Status.choices)
     ordering = Ordering(fields=["as_of", "drift_pct"])
 
 
@@ -256,7 +256,7 @@ class IncidentFilters(Filters):
     version = TextFilter("champion__version")
     model_name = TextFilter()
     segment = TextFilter()
-    status = Choice(choices=DriftIncident.Status.choices)
+    status = ChoiceFilter(choices=DriftIncident.Status.choices)
     ordering = Ordering(fields=["opened_on", "closed_on"])
 
 
@@ -266,6 +266,7 @@ class Incidents(Rows):
     queryset = DriftIncident.objects.select_related("customer", "champion", "challenger", "closed_by")
     serializer_class = IncidentSerializer
     filterset_class = IncidentFilters
+    noun = "drift incident"
     rights: ClassVar = {"retrain": Action.RETRAIN, "close": Action.REVIEW_DRIFT}
     bodies: ClassVar = {"retrain": TrainAgainBody, "close": CloseIncidentBody}
 

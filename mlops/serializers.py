@@ -19,7 +19,7 @@ from mlops.models import (
 )
 from mlops.promotion import champion_of
 from shelfops.models import JobRun
-from shelfops.rest.fields import Body, email
+from shelfops.rest.fields import Body, ChoiceField, ModelRow, email
 
 
 def version_name(**kwargs: Any) -> serializers.SlugRelatedField:
@@ -30,7 +30,7 @@ def version_name(**kwargs: Any) -> serializers.SlugRelatedField:
 # --- Versions
 
 
-class VersionSerializer(serializers.ModelSerializer):
+class VersionSerializer(ModelRow):
     """A version in a list."""
 
     parent = version_name(allow_null=True)  # type: ignore[assignment]  # the name of an attribute of fields, too
@@ -44,7 +44,7 @@ class VersionSerializer(serializers.ModelSerializer):
         ]  # fmt: skip
 
 
-class EventSerializer(serializers.ModelSerializer):
+class EventSerializer(ModelRow):
     """One change of a version's status; `by` null is the system, by rule."""
 
     by = email()
@@ -54,7 +54,7 @@ class EventSerializer(serializers.ModelSerializer):
         fields: ClassVar = ["from_status", "to_status", "by", "reason", "as_of", "created_at"]
 
 
-class ReviewSerializer(serializers.ModelSerializer):
+class ReviewSerializer(ModelRow):
     """How a person decided about a version."""
 
     by = email()
@@ -65,7 +65,7 @@ class ReviewSerializer(serializers.ModelSerializer):
         fields: ClassVar = ["action", "by", "notes", "champion", "verdict", "as_of", "created_at"]
 
 
-class ShadowTestSerializer(serializers.ModelSerializer):
+class ShadowTestSerializer(ModelRow):
     """A version's time in shadow."""
 
     class Meta:
@@ -76,7 +76,7 @@ class ShadowTestSerializer(serializers.ModelSerializer):
         ]  # fmt: skip
 
 
-class TrainedBySerializer(serializers.ModelSerializer):
+class TrainedBySerializer(ModelRow):
     """The run that produced a version."""
 
     requested_by = email()
@@ -86,7 +86,7 @@ class TrainedBySerializer(serializers.ModelSerializer):
         fields: ClassVar = ["id", "trigger_type", "trigger_metadata", "reason", "requested_by", "as_of"]
 
 
-class LineageSerializer(serializers.ModelSerializer):
+class LineageSerializer(ModelRow):
     """Where a version comes from, and what came of it."""
 
     parent = version_name(allow_null=True)  # type: ignore[assignment]  # the name of an attribute of fields, too
@@ -136,7 +136,7 @@ class VersionDetailSerializer(VersionSerializer):
 class ReviewBody(Body):
     """A decision about a challenger."""
 
-    action = serializers.ChoiceField(ModelReview.Action.choices)
+    action = ChoiceField(ModelReview.Action.choices)
     notes = serializers.CharField(max_length=4000, help_text="Why: kept with the version and the alert.")
     expected_champion = serializers.CharField(
         max_length=100,
@@ -144,7 +144,7 @@ class ReviewBody(Body):
         allow_blank=True,
         help_text="The champion that the caller has seen, empty for none; 409 where it is another by now.",
     )
-    verdict = serializers.ChoiceField(
+    verdict = ChoiceField(
         DriftIncident.Verdict.choices, required=False, help_text="On the drift that asked for the version."
     )
 
@@ -168,13 +168,13 @@ class CloseIncidentBody(Body):
     """Why an incident is closed though no new version was trained for it."""
 
     notes = serializers.CharField(max_length=4000, help_text="Why: kept with the incident and the alert.")
-    verdict = serializers.ChoiceField(DriftIncident.Verdict.choices, required=False, help_text="What caused the drift.")
+    verdict = ChoiceField(DriftIncident.Verdict.choices, required=False, help_text="What caused the drift.")
 
 
 # --- Runs and results
 
 
-class RetrainingSerializer(serializers.ModelSerializer):
+class RetrainingSerializer(ModelRow):
     """A retrain from its trigger to its decision."""
 
     retrain_id = serializers.IntegerField(
@@ -192,7 +192,7 @@ class RetrainingSerializer(serializers.ModelSerializer):
         ]  # fmt: skip
 
 
-class BacktestSerializer(serializers.ModelSerializer):
+class BacktestSerializer(ModelRow):
     """Metrics of one version, or of a baseline beside it, over the scored rows of one scope; unknown is null."""
 
     version = version_name()
@@ -206,7 +206,7 @@ class BacktestSerializer(serializers.ModelSerializer):
         ]  # fmt: skip
 
 
-class ShadowPredictionSerializer(serializers.ModelSerializer):
+class ShadowPredictionSerializer(ModelRow):
     """What champion and challenger said of one product in one store on one day, and what was sold."""
 
     version = version_name()
@@ -224,7 +224,7 @@ class ShadowPredictionSerializer(serializers.ModelSerializer):
 # --- Drift
 
 
-class IncidentSerializer(serializers.ModelSerializer):
+class IncidentSerializer(ModelRow):
     """A segment whose champion has become worse, with what speaks for which cause."""
 
     champion = version_name()
@@ -241,7 +241,7 @@ class IncidentSerializer(serializers.ModelSerializer):
         ]  # fmt: skip
 
 
-class IncidentEventSerializer(serializers.ModelSerializer):
+class IncidentEventSerializer(ModelRow):
     """One step of an incident."""
 
     by = email()
@@ -265,7 +265,7 @@ class IncidentDetailSerializer(IncidentSerializer):
         return ["retrain", "close"] if incident.is_unreplaced else []
 
 
-class AskedAgainSerializer(serializers.ModelSerializer):
+class AskedAgainSerializer(ModelRow):
     """The run that does an emergency retrain again; what it logs has its key as `retrain_id`."""
 
     retrain_id = serializers.IntegerField(source="pk", read_only=True)
@@ -277,7 +277,7 @@ class AskedAgainSerializer(serializers.ModelSerializer):
         fields: ClassVar = ["retrain_id", "status", "requested_by", "page", "created_at"]
 
 
-class DriftCheckSerializer(serializers.ModelSerializer):
+class DriftCheckSerializer(ModelRow):
     """One night's verdict on one segment, with the incident that it opened or belongs to."""
 
     champion = version_name()

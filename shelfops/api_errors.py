@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.views import defaults
 from rest_framework import status
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import NotAuthenticated, UnsupportedMediaType, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
@@ -34,6 +34,8 @@ STATUSES: dict[type[Refusal], int] = {
     NobodyServes: status.HTTP_404_NOT_FOUND,
     UnknownItem: status.HTTP_404_NOT_FOUND,
 }
+HOW_TO_LOG_IN = "Log in, or send the header “Authorization: Token sho_…”: manage.py issue_token EMAIL prints one."
+HOW_TO_SEND = "Send the body as JSON, with the header “Content-Type: application/json”."
 SERVER_ERROR = "This is a fault of the program: its log holds the details."
 
 
@@ -47,6 +49,10 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         return Response({"detail": "The request cannot be read."}, status.HTTP_400_BAD_REQUEST)
     if isinstance(error, DjangoValidationError):
         error = ValidationError(getattr(error, "message_dict", {"detail": " ".join(error.messages)}))
+    if isinstance(error, NotAuthenticated):
+        error.detail = HOW_TO_LOG_IN
+    if isinstance(error, UnsupportedMediaType):
+        error.detail = HOW_TO_SEND
     if isinstance(error, ValidationError) and isinstance(error.detail, list):
         return Response({"detail": " ".join(map(str, error.detail))}, status.HTTP_400_BAD_REQUEST)
     return exception_handler(error, context)

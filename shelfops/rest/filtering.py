@@ -2,13 +2,14 @@
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import django_filters
 from django import forms
 from django.db.models import QuerySet
+from django.http import QueryDict
 from django_filters.rest_framework import FilterSet
 from drf_spectacular.utils import extend_schema_field
 from rest_framework.exceptions import ValidationError
@@ -63,6 +64,14 @@ class TextFilter(django_filters.CharFilter):
     """Rows with this very text."""
 
 
+class ChoiceFilter(django_filters.ChoiceFilter):
+    """Rows with one of these values; another one is told which there are."""
+
+    def __init__(self, field_name: str | None = None, *, choices: Sequence[tuple[str, str]], **kwargs: Any) -> None:
+        told = {"invalid_choice": f"There is no “%(value)s”. Give one of: {', '.join(key for key, _ in choices)}."}
+        super().__init__(field_name, choices=choices, error_messages=told, **kwargs)
+
+
 class YesField(forms.Field):
     """true or false; the stock field takes anything else for no answer."""
 
@@ -95,6 +104,20 @@ class Filters(FilterSet):
     days: ClassVar[str] = ""
     moments: ClassVar[bool] = False  # `days` is a timestamp
 
+    def __init__(self, data: Any = None, *args: Any, **kwargs: Any) -> None:
+        # The stock class copies every filter for each request; one that nobody asks for narrows nothing.
+        if data is not None:
+            self.base_filters = {name: one for name, one in type(self).base_filters.items() if name in data}
+        super().__init__(data, *args, **kwargs)
+
+    @property
+    def form(self) -> forms.Form:
+        """As the stock one, which makes a class for each request."""
+        if not hasattr(self, "_form"):
+            self._form = forms.Form(self.data)
+            self._form.fields = {name: one.field for name, one in self.filters.items()}
+        return self._form
+
     @classmethod
     def get_filters(cls) -> dict[str, Any]:
         found: dict[str, Any] = super().get_filters()
@@ -104,11 +127,12 @@ class Filters(FilterSet):
         return found
 
 
-def check_parameters(given: Mapping[str, Any], known: Iterable[str]) -> None:
-    """Raises ValidationError for names that are unknown and for values that are empty."""
+def check_parameters(given: QueryDict, known: Iterable[str]) -> None:
+    """Raises ValidationError for names that are unknown or given twice, and for values that are empty."""
     allowed = sorted(known)
     advice = f"Known here: {', '.join(allowed)}." if allowed else "Nothing can be asked here."
     errors = {name: [f"There is no such parameter. {advice}"] for name in given if name not in allowed}
     errors |= {name: ["It is empty: give a value or leave it out."] for name in given if not given[name]}
+    errors |= {name: ["It is given more than once: give one value."] for name, all_ in given.lists() if len(all_) > 1}
     if errors:
         raise ValidationError(errors)

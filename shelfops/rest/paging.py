@@ -2,66 +2,78 @@
 
 import datetime as dt
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any
 
 from django.core import signing
-from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
-from django.utils.functional import cached_property
 from rest_framework.exceptions import NotFound, ValidationError
-from rest_framework.pagination import BasePagination, PageNumberPagination
+from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
 Schema = dict[str, Any]
 SIZE = "page_size"
-MOST_COUNTED = 10_000
+MOST_COUNTED = 1_000
+MOST_PAGED = 10_000
+LINK: Schema = {"type": "string", "format": "uri", "nullable": True}
 
 
-class CappedPaginator(Paginator):
-    """Counts to an end: counting a million rows would take longer than answering them."""
+class Pages(BasePagination):
+    """Page numbers over the newest 10,000 rows, with a count up to 1,000; filters lead to older ones.
 
-    @cached_property
-    def count(self) -> int:
-        return cast(QuerySet, self.object_list).order_by()[:MOST_COUNTED].count()
+    Counting a million rows would take longer than answering them. A page knows by one row more whether another follows.
+    """
 
-
-class Pages(PageNumberPagination):
-    """Page numbers over the newest 10,000 rows; filters lead to older ones."""
-
-    django_paginator_class = CappedPaginator
     page_size = 25
     max_page_size = 500
-    page_size_query_param = SIZE
     parameters = frozenset({"page", SIZE})
 
-    def get_page_size(self, request: Request) -> int:
-        return page_size(request, self.page_size, self.max_page_size)
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
+        self.request = request
+        self.number = _whole_number(request, "page", 1, 10**9)
+        self.size = page_size(request, self.page_size, self.max_page_size)
+        self.first = (self.number - 1) * self.size
+        if self.first >= MOST_PAGED:
+            raise NotFound(f"Pages lead to the first {MOST_PAGED} rows: narrow the filter to see others.")
+        found = list(queryset[self.first : self.first + self.size + 1])
+        if not found and self.number > 1:
+            raise NotFound("There is no such page: the list ends before it.")
+        self.has_more, page = len(found) > self.size, found[: self.size]
+        self.count = max(self._count(queryset), self.first + len(found)) if self.has_more else self.first + len(page)
+        return page
 
-    def get_page_number(self, request: Request, paginator: Any) -> Any:
-        """A number; `last` is not offered, because the last page is cut off where the count is."""
-        return _whole_number(request, "page", 1, 10**9)
-
-    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
-        try:
-            return super().paginate_queryset(queryset, request, view)
-        except NotFound:
-            raise NotFound("There is no such page: the list ends before it.") from None
+    def _count(self, queryset: QuerySet[Any]) -> int:
+        return queryset.order_by().values("pk")[:MOST_COUNTED].count()
 
     def get_paginated_response(self, data: Any) -> Response:
-        answer = super().get_paginated_response(data)
-        if self.page is not None and self.page.paginator.count == MOST_COUNTED:
-            answer.data["count_is_at_least"] = True
-        return answer
+        follows = self.has_more and self.first + self.size < MOST_PAGED
+        answer = {
+            "count": self.count,
+            "next": self._link(self.number + 1) if follows else None,
+            "previous": self._link(self.number - 1) if self.number > 1 else None,
+            "results": data,
+        }
+        if self.has_more and self.count >= MOST_COUNTED:
+            answer["count_is_at_least"] = True
+        return Response(answer)
+
+    def _link(self, number: int) -> str:
+        return replace_query_param(self.request.build_absolute_uri(), "page", number)
 
     def get_paginated_response_schema(self, schema: Schema) -> Schema:
-        told = super().get_paginated_response_schema(schema)
-        told["properties"]["count_is_at_least"] = {
+        at_least = {
             "type": "boolean",
-            "description": f"There, and true, where there are {MOST_COUNTED} rows or more: narrow the filter.",
+            "description": f"There, and true, where there are {MOST_COUNTED} rows or more and they were not counted.",
         }
-        return told
+        properties = {
+            "count": {"type": "integer", "example": 123},
+            "next": LINK,
+            "previous": LINK,
+            "results": schema,
+            "count_is_at_least": at_least,
+        }
+        return {"type": "object", "required": ["count", "next", "previous", "results"], "properties": properties}
 
     def get_schema_operation_parameters(self, view: Any) -> list[Schema]:
         return [_parameter("page", 1), _parameter(SIZE, self.page_size, self.max_page_size)]
@@ -118,8 +130,7 @@ class Cursor(BasePagination):
         return backwards, place
 
     def get_paginated_response_schema(self, schema: Schema) -> Schema:
-        link = {"type": "string", "format": "uri", "nullable": True}
-        properties = {"next": link, "previous": link, "results": schema}
+        properties = {"next": LINK, "previous": LINK, "results": schema}
         return {"type": "object", "required": ["next", "previous", "results"], "properties": properties}
 
     def get_schema_operation_parameters(self, view: Any) -> list[Schema]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from django.db.models import QuerySet
+from django.http import Http404
+from django.urls import reverse
 from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework.exceptions import MethodNotAllowed, NotFound
 from rest_framework.generics import get_object_or_404
@@ -19,20 +21,34 @@ from shelfops.rest.filtering import check_parameters
 from shelfops.rest.paging import Pages
 from shelfops.tenancy import Action
 
+SHOWN_OF_A_KEY = 100
+
+
+class Asked(DjangoFilterBackend):
+    """Filters of whoever asks for one; a form is made for nobody else."""
+
+    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
+        if not view.filterset_class or request.query_params.keys().isdisjoint(view.filterset_class.base_filters):
+            return queryset
+        return cast(QuerySet[Any], super().filter_queryset(request, queryset, view))
+
 
 class Endpoint(GenericViewSet):
     """Rows and rights of one customer.
 
     `rights` names what an action needs where that is more than reading; rules that depend on the row check their own.
-    `queries` names the serializer of an action's query parameters, `bodies` the one of its body.
+    `queries` names the serializer of an action's query parameters, `bodies` the one of its body. `noun` is what people
+    call a row, `listed_as` the endpoint that lists it where that is another one.
     """
 
     rights: ClassVar[Mapping[str, Action]] = {}
     queries: ClassVar[Mapping[str, type[Serializer]]] = {}
     bodies: ClassVar[Mapping[str, type[Serializer]]] = {}
     customer_path: ClassVar[str] = "customer"
+    noun: ClassVar[str] = ""
+    listed_as: ClassVar[str] = ""
     filterset_class: Any = None
-    filter_backends = (DjangoFilterBackend,)
+    filter_backends = (Asked,)
     pagination_class: Any = Pages
     lookup_value_regex = "[^/]+"
     http_method_names = ["get", "head", "post", "patch"]  # noqa: RUF012  # Django declares it so
@@ -53,7 +69,7 @@ class Endpoint(GenericViewSet):
         if (right := self.rights.get(self.action, Action.READ)) is not Action.READ:
             tenancy.require(self.caller, self.customer, right)
         if any("\0" in value for value in kwargs.values()):
-            raise NotFound
+            raise self.nothing()
         check_parameters(request.query_params, self.known_parameters())
 
     @property
@@ -89,8 +105,21 @@ class Endpoint(GenericViewSet):
         return _valid(self.bodies[self.action](data=self.request.data))
 
     def find(self, rows: QuerySet[Any], **key: Any) -> Any:
-        """The one row of this key, else 404."""
-        return get_object_or_404(rows, **key)
+        """The one row of this key, else 404 in words."""
+        try:
+            return get_object_or_404(rows, **key)
+        except Http404:
+            raise self.nothing() from None
+
+    def get_object(self) -> Any:
+        """The row that the path names."""
+        return self.find(self.get_queryset(), **{self.lookup_field: self.kwargs[self.lookup_field]})
+
+    def nothing(self) -> NotFound:
+        """Such as: There is no version “v99” at Acme Stores. GET /api/v1/models lists what there is."""
+        key = str(self.kwargs[self.lookup_field]).replace("\0", "")[:SHOWN_OF_A_KEY]
+        listed = reverse(f"{self.listed_as or self.basename}-list")
+        return NotFound(f"There is no {self.noun} “{key}” at {self.customer}. GET {listed} lists what there is.")
 
     def page(self, rows: QuerySet[Any] | Sequence[Any], serializer: type[BaseSerializer] | None = None) -> Response:
         """One page of these rows."""
