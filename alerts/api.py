@@ -13,7 +13,7 @@ from alerts.acting import act, answers
 from alerts.models import MLAlert
 from alerts.reading import mark_read
 from shelfops.models import User
-from shelfops.rest.fields import Body, ChoiceField, ModelRow, email
+from shelfops.rest.fields import Body, ChoiceField, ModelRow, TextField, email
 from shelfops.rest.filtering import ChoiceFilter, Filters, Ordering, TextFilter, YesFilter
 from shelfops.rest.replay import once
 from shelfops.rest.views import Rows
@@ -81,8 +81,8 @@ class ActionBody(Body):
     """What to do about an alert, and why."""
 
     action = ChoiceField(ACTIONS)
-    notes = serializers.CharField(max_length=4000, help_text="Why: kept with the alert, and with the version.")
-    expected_champion = serializers.CharField(
+    notes = TextField(max_length=4000, help_text="Why: kept with the alert, and with the version.")
+    expected_champion = TextField(
         max_length=100,
         required=False,
         allow_blank=True,
@@ -113,7 +113,7 @@ class Alerts(Rows):
 
     def paginate_queryset(self, queryset: Any) -> Any:
         """With who read or decided: most of a list nobody has, and three joins would cost every call more."""
-        found = super().paginate_queryset(queryset)
+        found = super().paginate_queryset(queryset) or []
         keys = {key for alert in found for who in PEOPLE if (key := getattr(alert, f"{who}_id"))}
         people = User.objects.in_bulk(keys) if keys else {}
         for alert in found:

@@ -18,7 +18,7 @@ from mlops.models import RoutingRule
 from mlops.models.routing import RoutingRuleQuerySet
 from mlops.serializers import version_name
 from shelfops.models import JobRun
-from shelfops.rest.fields import Body, ChoiceField, DayField, ModelRow, Row, email
+from shelfops.rest.fields import Body, ChoiceField, DayField, ModelRow, Row, TextField, email
 from shelfops.rest.paging import ListCursor
 from shelfops.rest.replay import once
 from shelfops.rest.views import Endpoint
@@ -49,7 +49,7 @@ class RetrainBody(Body):
     """A retrain that a person asks for; without tier, window and parameters it trains the champion's recipe."""
 
     trigger = ChoiceField([Trigger.MANUAL.value], default=Trigger.MANUAL.value)
-    reason = serializers.CharField(max_length=4000, help_text="Why it is needed now: kept in the log.")
+    reason = TextField(max_length=4000, help_text="Why it is needed now: kept in the log.")
     tier = ChoiceField(sorted(TIERS), required=False)
     window_days = serializers.IntegerField(required=False, min_value=LEAST_WINDOW_DAYS, max_value=MOST_WINDOW_DAYS)
     params = ParametersBody(required=False)

@@ -18,7 +18,7 @@ from mlops.models import ExperimentEvent, ModelExperiment
 from mlops.routing import Kind
 from mlops.serializers import VersionSerializer
 from shelfops.models import MODEL_NAME_DEFAULT
-from shelfops.rest.fields import Body, ChoiceField, ModelRow, Row, email
+from shelfops.rest.fields import Body, ChoiceField, ModelRow, Row, TextField, email
 from shelfops.rest.filtering import ChoiceFilter, Filters, Ordering, TextFilter
 from shelfops.rest.replay import once
 from shelfops.rest.views import Rows
@@ -30,10 +30,10 @@ from shelfops.tenancy import Action
 class PlanBody(Body):
     """What to train; what is left out is as the champion's recipe has it."""
 
-    tier = serializers.CharField(max_length=64, required=False, help_text="A feature tier, or department_tiered, …")
+    tier = TextField(max_length=64, required=False, help_text="A feature tier, or department_tiered, …")
     segmentation = ChoiceField([kind.value for kind in Kind], required=False)
     segments = serializers.ListField(
-        child=serializers.CharField(max_length=100),
+        child=TextField(max_length=100),
         required=False,
         help_text="Such as Electronics; all where left out.",
     )
@@ -45,10 +45,10 @@ class PlanBody(Body):
 class ProposalBody(Body):
     """A hypothesis that somebody wants to try."""
 
-    experiment_name = serializers.CharField(max_length=200)
-    hypothesis = serializers.CharField(max_length=10_000)
+    experiment_name = TextField(max_length=200)
+    hypothesis = TextField(max_length=10_000)
     experiment_type = ChoiceField(ModelExperiment.Type.choices)
-    model_name = serializers.CharField(max_length=64, default=MODEL_NAME_DEFAULT)
+    model_name = TextField(max_length=64, default=MODEL_NAME_DEFAULT)
     proposed_by = serializers.EmailField(required=False, help_text="The caller, where it is given.")
     target_improvement_pct = serializers.FloatField(
         required=False, min_value=0.01, max_value=99.99, help_text="Default: the policy's."
@@ -60,7 +60,7 @@ class ApprovalBody(Body):
     """Why the proposal is approved, and under which conditions."""
 
     approved_by = serializers.EmailField(required=False, help_text="The caller, where it is given.")
-    rationale = serializers.CharField(max_length=4000)
+    rationale = TextField(max_length=4000)
     conditions = serializers.DictField(required=False, help_text="`top_products` binds the run; others are shown.")
 
 
@@ -68,27 +68,27 @@ class RejectionBody(Body):
     """Why the proposal is rejected."""
 
     approved_by = serializers.EmailField(required=False, help_text="The caller, where it is given.")
-    rationale = serializers.CharField(max_length=4000)
+    rationale = TextField(max_length=4000)
 
 
 class StartBody(Body):
     """What completes a plan that leaves it open."""
 
-    tier = serializers.CharField(max_length=64, required=False, help_text="As in the plan.")
+    tier = TextField(max_length=64, required=False, help_text="As in the plan.")
 
 
 class CompletionBody(Body):
     """What is adopted, and why; numbers that are sent along are kept beside those that the server computes."""
 
     decision = ChoiceField(ModelExperiment.Decision.choices)
-    decision_rationale = serializers.CharField(max_length=4000)
+    decision_rationale = TextField(max_length=4000)
     segments = serializers.ListField(
-        child=serializers.CharField(max_length=100),
+        child=TextField(max_length=100),
         required=False,
         help_text="For partial_adopt; left out, those that reach their target.",
     )
     results = serializers.DictField(required=False, help_text="As reported; stored, never computed with.")
-    expected_champion = serializers.CharField(
+    expected_champion = TextField(
         max_length=2000,
         required=False,
         allow_blank=True,
@@ -99,7 +99,7 @@ class CompletionBody(Body):
 class ReasonBody(Body):
     """Why the step is taken."""
 
-    rationale = serializers.CharField(max_length=4000)
+    rationale = TextField(max_length=4000)
 
 
 # --- What is answered

@@ -67,9 +67,9 @@ def published(customer: Customer, store_id: str, product_id: str, first: dt.date
     for row in rows:
         if row[6] not in rules:
             rules[row[6]] = _rule(*row[6:])
-    found = {
-        _day(row[0]): Published(_day(row[0]), _day(row[1]), *row[2:5], bool(row[5]), rules[row[6]]) for row in rows
-    }
+    found = {}
+    for day, origin, prediction, lower, upper, is_served, *rule in rows:
+        found[day] = Published(_day(day), _day(origin), prediction, lower, upper, bool(is_served), rules[rule[0]])
     return list(found.values())
 
 

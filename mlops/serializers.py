@@ -19,7 +19,7 @@ from mlops.models import (
 )
 from mlops.promotion import champion_of
 from shelfops.models import JobRun
-from shelfops.rest.fields import Body, ChoiceField, ModelRow, email
+from shelfops.rest.fields import Body, ChoiceField, ModelRow, TextField, email
 
 
 def version_name(**kwargs: Any) -> serializers.SlugRelatedField:
@@ -137,8 +137,8 @@ class ReviewBody(Body):
     """A decision about a challenger."""
 
     action = ChoiceField(ModelReview.Action.choices)
-    notes = serializers.CharField(max_length=4000, help_text="Why: kept with the version and the alert.")
-    expected_champion = serializers.CharField(
+    notes = TextField(max_length=4000, help_text="Why: kept with the version and the alert.")
+    expected_champion = TextField(
         max_length=100,
         required=False,
         allow_blank=True,
@@ -152,22 +152,20 @@ class ReviewBody(Body):
 class RollbackBody(Body):
     """Why a former champion has to serve again."""
 
-    reason = serializers.CharField(max_length=4000)
-    expected_champion = serializers.CharField(
-        max_length=100, required=False, allow_blank=True, help_text="As in a review."
-    )
+    reason = TextField(max_length=4000)
+    expected_champion = TextField(max_length=100, required=False, allow_blank=True, help_text="As in a review.")
 
 
 class TrainAgainBody(Body):
     """Why an emergency retrain that failed is done again."""
 
-    reason = serializers.CharField(max_length=4000)
+    reason = TextField(max_length=4000)
 
 
 class CloseIncidentBody(Body):
     """Why an incident is closed though no new version was trained for it."""
 
-    notes = serializers.CharField(max_length=4000, help_text="Why: kept with the incident and the alert.")
+    notes = TextField(max_length=4000, help_text="Why: kept with the incident and the alert.")
     verdict = ChoiceField(DriftIncident.Verdict.choices, required=False, help_text="What caused the drift.")
 
 

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.views import defaults
 from rest_framework import status
-from rest_framework.exceptions import NotAuthenticated, UnsupportedMediaType, ValidationError
+from rest_framework.exceptions import ErrorDetail, NotAuthenticated, UnsupportedMediaType, ValidationError
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
@@ -50,9 +50,9 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(error, DjangoValidationError):
         error = ValidationError(getattr(error, "message_dict", {"detail": " ".join(error.messages)}))
     if isinstance(error, NotAuthenticated):
-        error.detail = HOW_TO_LOG_IN
+        error.detail = ErrorDetail(HOW_TO_LOG_IN, error.default_code)
     if isinstance(error, UnsupportedMediaType):
-        error.detail = HOW_TO_SEND
+        error.detail = ErrorDetail(HOW_TO_SEND, error.default_code)
     if isinstance(error, ValidationError) and isinstance(error.detail, list):
         return Response({"detail": " ".join(map(str, error.detail))}, status.HTTP_400_BAD_REQUEST)
     return exception_handler(error, context)

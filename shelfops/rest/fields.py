@@ -69,10 +69,11 @@ def _readers(shown: type[Row]) -> list[tuple[str, Reader]]:
 
 
 def _reader(field: serializers.Field) -> Reader:
-    get, show = field.get_attribute, field.to_representation
+    get: Reader = field.get_attribute
+    show, source = field.to_representation, str(field.source)
     model = getattr(getattr(field.parent, "Meta", None), "model", None)
-    if model is not None and field.source in {column.attname for column in model._meta.concrete_fields}:
-        get = attrgetter(field.source)
+    if model is not None and source in {column.attname for column in model._meta.concrete_fields}:
+        get = attrgetter(source)
 
     def read(row: Any) -> Any:
         value = get(row)
@@ -86,7 +87,16 @@ class ChoiceField(serializers.ChoiceField):
 
     def __init__(self, choices: Sequence[Any], **kwargs: Any) -> None:
         super().__init__(choices, **kwargs)
-        self.error_messages["invalid_choice"] = f"There is no “{{input}}”. Give one of: {', '.join(self.choices)}."
+        self.error_messages["invalid_choice"] = f"Give one of: {', '.join(self.choices)}."
+
+
+class TextField(serializers.CharField):
+    """Text; the stock field takes a number for it."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return str(super().to_internal_value(data))
 
 
 class Body(serializers.Serializer):

@@ -68,7 +68,7 @@ class ChoiceFilter(django_filters.ChoiceFilter):
     """Rows with one of these values; another one is told which there are."""
 
     def __init__(self, field_name: str | None = None, *, choices: Sequence[tuple[str, str]], **kwargs: Any) -> None:
-        told = {"invalid_choice": f"There is no “%(value)s”. Give one of: {', '.join(key for key, _ in choices)}."}
+        told = {"invalid_choice": f"Give one of: {', '.join(key for key, _ in choices)}."}
         super().__init__(field_name, choices=choices, error_messages=told, **kwargs)
 
 
@@ -101,13 +101,14 @@ class Ordering(django_filters.OrderingFilter):
 class Filters(FilterSet):
     """The base of all; a subclass with `days` names the field that `from` and `to` are about."""
 
+    base_filters: dict[str, Any]
     days: ClassVar[str] = ""
     moments: ClassVar[bool] = False  # `days` is a timestamp
 
     def __init__(self, data: Any = None, *args: Any, **kwargs: Any) -> None:
         # The stock class copies every filter for each request; one that nobody asks for narrows nothing.
         if data is not None:
-            self.base_filters = {name: one for name, one in type(self).base_filters.items() if name in data}
+            self.base_filters = {name: one for name, one in self.base_filters.items() if name in data}
         super().__init__(data, *args, **kwargs)
 
     @property

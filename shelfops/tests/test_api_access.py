@@ -48,6 +48,7 @@ CALLS = [
     Call("post", "/models/v3/review", MANAGERS, {"action": "approve", **NOTES}),
     Call("post", "/models/v3/review", MANAGERS, {"action": "reject", **NOTES}),
     Call("post", "/models/v4/review", SCIENCE, {"action": "approve", **NOTES}),
+    Call("post", "/models/v4/review", SCIENCE, {"action": "reject", **NOTES}),
     Call("post", "/models/v1/rollback", MANAGERS, {"reason": "v2 misses promotions"}),
     Call("post", "/retrain", SCIENCE, {"reason": "new assortment"}, 202),
     Call("get", "/retrain/{world.run.pk}", EVERYBODY),
@@ -111,7 +112,7 @@ def test_who_may_call_what(call, name, world, request, client_of):
 def test_a_passer_by_gets_401(call, world, client):
     answer = call.by(client, world)
     assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Token")
-    assert answer.json()["detail"]
+    assert "Authorization: Token" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("call", CALLS, ids=str)

@@ -1,6 +1,7 @@
 """Lists of the API: filtered, ordered, paged, the same queries however long, and never a 500 for a bad question."""
 
 import datetime as dt
+import re
 from urllib.parse import urlsplit
 
 import pytest
@@ -220,6 +221,7 @@ def test_an_unknown_parameter_names_the_known_ones(path, world, ask):
     [
         ("/models?status=king", "status"),
         ("/models?status=", "status"),
+        ("/models?status=champion&status=archived", "status"),
         ("/models?ordering=colour", "ordering"),
         ("/models?from=01.03.2026", "from"),
         ("/models?from=2026-02-30", "from"),
@@ -253,15 +255,21 @@ def test_a_bad_question_gets_400_by_field(path, field, world, ask):
     assert all(isinstance(message, str) for message in answer[field])
 
 
+def test_another_choice_is_told_which_there_are(world, ask):
+    known = "candidate, challenger, experimental, champion, archived"
+    assert ask("/models?status=king") == (400, {"status": [f"Give one of: {known}."]})
+
+
 def test_a_page_after_the_last_is_not_found(world, ask):
     assert ask("/models?page=3") == (404, {"detail": "There is no such page: the list ends before it."})
 
 
 @pytest.mark.parametrize("key", ["99999999999999999999999999", "0", "-1", "x", "1.5", "%00", "a%00b", "é", " "])
-@pytest.mark.parametrize("path", ["/ml-alerts/", "/models/", "/retrain/", "/retraining-log/", "/drift/incidents/"])
+@pytest.mark.parametrize("path", ["/ml-alerts/", "/models/", "/experiments/", "/retrain/", "/retraining-log/", "/drift/incidents/"])
 def test_a_key_that_is_none_is_not_found(path, key, world, ask):
     code, answer = ask(f"{path}{key}")
     assert (code, list(answer)) == (404, ["detail"])
+    assert re.fullmatch(r"There is no .+ “.*” at Acme Stores. GET /api/v1/\S+ lists what there is.", answer["detail"])
 
 
 def test_an_unknown_item_is_not_found(world, ask):

@@ -124,6 +124,7 @@ def test_a_retrain_is_asked_for_and_followed(world, post, bob, client_of):
         ("/models/v3/review", {"action": "approve", "notes": "  "}, "notes"),
         ("/models/v3/review", {"action": "approve", "notes": "x" * 4001}, "notes"),
         ("/models/v3/review", {"action": "approve", "notes": ["x"]}, "notes"),
+        ("/models/v3/review", {"action": "approve", "notes": 1}, "notes"),
         ("/models/v3/review", {"action": "dismiss", "notes": "x"}, "action"),
         ("/models/v3/review", {**APPROVAL, "expected_champoin": "v1"}, "expected_champoin"),
         ("/models/v3/review", {**APPROVAL, "verdict": "weather"}, "verdict"),
@@ -170,6 +171,7 @@ def test_a_body_that_is_no_object_of_text_gets_400(path, body, world, bob, clien
 def test_another_content_type_is_refused(kind, code, world, bob, client_of):
     answer = client_of(bob).generic("POST", f"{V1}/retrain", b'{"reason": "x"}', kind)
     assert (answer.status_code, list(answer.json())) == (code, ["detail"])
+    assert code != 415 or "Content-Type: application/json" in answer.json()["detail"]
 
 
 def test_a_huge_body_is_refused(world, bob, client_of):
