@@ -8,11 +8,11 @@ from shelfops.tests.test_api_access import CALLS, Call
 WRITING = [call for call in CALLS if call.method != "get"]
 # Of a change by the bearer of a session, savepoints included.
 QUERIES = {
-    "post /models/v3/review approve": 48,
+    "post /models/v3/review approve": 56,
     "post /models/v3/review reject": 27,
-    "post /models/v4/review approve": 42,
-    "post /models/v4/review reject": 21,
-    "post /models/v1/rollback": 37,
+    "post /models/v4/review approve": 50,
+    "post /models/v4/review reject": 32,
+    "post /models/v1/rollback": 45,
     "post /retrain": 12,
     "post /experiments": 13,
     "patch /experiments/{world.proposed.pk}/approve": 15,
@@ -20,12 +20,12 @@ QUERIES = {
     "post /experiments/{world.approved.pk}/start": 26,
     "post /experiments/{world.in_shadow.pk}/complete": 26,
     "post /experiments/{world.in_shadow.pk}/cancel": 18,
-    "post /experiments/{world.adopted.pk}/rollback": 48,
+    "post /experiments/{world.adopted.pk}/rollback": 56,
     "post /drift/incidents/{world.unreplaced.pk}/retrain": 16,
     "post /drift/incidents/{world.unreplaced.pk}/close": 20,
     "patch /ml-alerts/{world.alert.pk}/read": 15,
-    "patch /ml-alerts/{world.alert.pk}/action approve": 52,
-    "patch /ml-alerts/{world.drift_alert.pk}/action approve": 46,
+    "patch /ml-alerts/{world.alert.pk}/action approve": 60,
+    "patch /ml-alerts/{world.drift_alert.pk}/action approve": 54,
     "patch /ml-alerts/{world.alert.pk}/action dismiss": 13,
 }
 
