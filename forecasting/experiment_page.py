@@ -1,5 +1,6 @@
 """The page of an experiment: what it has shown, and each step that its reader may take."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 from uuid import UUID
 
@@ -14,10 +15,11 @@ from django.views.decorators.http import require_http_methods
 from forecasting import experiment_orders, experiment_runs
 from forecasting.kept import kept
 from mlops import experiment_facts, experiments
+from mlops.addresses import life_url
 from mlops.experiment_forms import ApproveForm, CompleteForm, ReasonForm, StepForm
 from mlops.experiment_results import results_of, tests_of, versions_of
 from mlops.experiments import FourEyes, Status, WrongStep
-from mlops.models import ModelExperiment, ModelPolicy
+from mlops.models import ModelExperiment, ModelPolicy, ModelVersion
 from shelfops import tenancy
 from shelfops.models import JobRun, User
 from shelfops.refusals import Refusal
@@ -165,7 +167,7 @@ def _page(
         "covered": experiment_facts.covered(experiment, shown),
         "tests": tests,
         "run": run,
-        "results": experiment_facts.results(shown, policy.bootstrap_level) if shown else None,
+        "results": experiment_facts.results(shown | _pages(versions), policy.bootstrap_level) if shown else None,
         "recommendation": experiment_facts.recommendation(shown) if shown else None,
         "charts": experiment_facts.by_day(tests),
         "reported": told(experiment.reported_results),
@@ -180,6 +182,10 @@ def _page(
     return render(request, "experiment.html", context, status=code)
 
 
+def _pages(versions: Sequence[ModelVersion]) -> dict[str, dict[str, str]]:
+    return {"pages": {version.version: life_url(version) for version in versions}}
+
+
 def _offered(
     experiment: ModelExperiment, by: User, policy: ModelPolicy, run: JobRun | None
 ) -> tuple[list[str], list[str]]:
@@ -190,7 +196,7 @@ def _offered(
             continue
         if not tenancy.allowed(by, experiment.customer, RIGHTS[step]):
             able = " or ".join(role.label for role, rights in tenancy.MATRIX.items() if RIGHTS[step] in rights)
-            why_not.append(f"You may not {RIGHTS[step]}: that takes {able}.")
+            why_not.append(f"You may not {RIGHTS[step]}. Who may: {able}.")
         elif eyes := _four_eyes(step, experiment, by, policy):
             why_not.append(eyes)
         else:

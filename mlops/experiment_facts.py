@@ -1,7 +1,10 @@
 """What a person is shown of an experiment: its plan, how far it is, what it has shown, and what each step would do."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from django.utils.html import format_html
 
 from mlops.charts import Chart, Line, Tone
 from mlops.experiment_results import daily_maes
@@ -202,7 +205,7 @@ def _result(one: Mapping[str, Any], name: str, shown: Mapping[str, Any]) -> Row:
     improvement, (lower, upper) = one["improvement_pct"], one["interval"]
     return [
         name,
-        one["version"] or UNKNOWN,
+        _linked(one["version"], shown),
         figure(one["baseline_mae"]),
         figure(one["experimental_mae"]),
         UNKNOWN if improvement is None else f"{improvement:+.1f} %",
@@ -212,6 +215,12 @@ def _result(one: Mapping[str, Any], name: str, shown: Mapping[str, Any]) -> Row:
         one["days"],
         _latency(shown.get("latency_ms_per_1000", {}).get(one["version"])),
     ]
+
+
+def _linked(version: str, shown: Mapping[str, Any]) -> str:
+    """A version's name with the way to its life."""
+    page = shown.get("pages", {}).get(version)
+    return format_html('<a href="{}">{}</a>', page, version) if page else version or UNKNOWN
 
 
 def _latency(measured: Mapping[str, float] | None) -> str:
@@ -224,7 +233,7 @@ def _latency(measured: Mapping[str, float] | None) -> str:
 def recommendation(shown: Mapping[str, Any]) -> tuple[str, str]:
     """The one word that begins it, as people say it, and the reason."""
     word, _, reason = shown["recommendation"].partition(" — ")
-    return RECOMMENDED.get(word, word.capitalize()), reason
+    return RECOMMENDED.get(word, word.capitalize()), re.sub(r"(?<=\d)%", "\N{NO-BREAK SPACE}%", reason)
 
 
 def timeline(events: Iterable[ExperimentEvent]) -> list[dict[str, Any]]:

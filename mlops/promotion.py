@@ -337,4 +337,4 @@ def since(version: ModelVersion) -> str:
     event = version.events.select_related("by").last()
     if event is None:
         return version.status
-    return f"{version.status} since {event.as_of} by {event.by or 'the system'} ({event.reason})"
+    return f"{version.status} since {event.as_of} by {event.by or 'the system'} ({event.reason.rstrip('.')})"

@@ -180,7 +180,7 @@ def lineage(version: ModelVersion, compared: ModelVersion | None) -> Table:
     """Where both come from."""
     both = [one for one in (version, compared) if one]
     rows: list[Row] = [
-        ["its life", *(_link(one, version.customer) for one in both)],
+        *([["its life", *(_link(one, version.customer) for one in both)]] if compared else []),
         ["status", *(one.get_status_display().lower() for one in both)],
         ["trained on", *(one.as_of for one in both)],
         ["by", *(_run(one) for one in both)],

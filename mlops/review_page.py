@@ -127,6 +127,7 @@ def _page(
         "not_reviewable": rule.why_not_reviewable(version),
         "answer": review_facts.answer(version),
         "life_url": life_url(version),
+        "before_url": life_url(reviewed.champion, version.customer) if reviewed and reviewed.champion else "",
         "measures": review_facts.measures(version),
         "guards": review_facts.guards(version),
         "departments": review_facts.departments(version),

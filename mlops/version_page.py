@@ -70,7 +70,7 @@ def _served(served: Iterable[dict[str, Any]]) -> Table:
 
 def _guards(guards: Iterable[dict[str, Any]], title: str) -> Table:
     rows = [[_verdict(guard["passed"]), guard["name"], guard["sentence"]] for guard in guards]
-    return Table(title, ["", "guard", "what was found"], rows)
+    return Table(title, ["result", "guard", "what was found"], rows)
 
 
 def _verdict(passed: bool) -> str:
@@ -91,7 +91,7 @@ def _measures(comparison: dict[str, Any], names: dict[str, str], where: str) -> 
         for key, name in names.items()
         if (measures := comparison.get(key))
     ]
-    days = f"{comparison.get('days')} days, {comparison.get('n')} rows, {figure(comparison.get('units'))} units"
+    days = f"{comparison.get('days')} days, {comparison.get('n') or 0:,} rows, {figure(comparison.get('units'))} units"
     return Table(f"On the same rows{where} ({days})", ["forecast", "MAE", "RMSE", "MAPE", "bias", "coverage"], rows)
 
 
@@ -105,7 +105,7 @@ def _departments(departments: Iterable[dict[str, Any]], title: str) -> Table:
             UNKNOWN if one["worse_pct"] is None else better(-one["worse_pct"], "%"),
             UNKNOWN if one["lower"] is None else span(-one["upper"], -one["lower"]),
         ]
-        for one in departments
+        for one in sorted(departments, key=lambda one: -(one["worse_pct"] or 0))
     ]
     headers = ["department", "units sold", "MAE", "champion’s MAE", "against the champion", "interval"]
     return Table(title, headers, rows)
@@ -120,7 +120,7 @@ def _backtest(version: ModelVersion) -> Table:
         [
             one.lead_band,
             one.baseline.replace("_", " ") or version.version,
-            one.n,
+            f"{one.n:,}",
             figure(one.mae),
             percent(one.wape),
             figure(one.rmse),

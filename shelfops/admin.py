@@ -178,7 +178,17 @@ class JobRunAdmin(ScopedAdmin):
     has_pages = True
     words: ClassVar = {"job": run_page.job_in_words, "stages": run_page.stages_in_words}
 
-    list_display: ClassVar = ["created_at", "job", "slot", "shown_status", "stage", "done", "took", "error", "customer"]
+    list_display: ClassVar = [
+        "created_at",
+        "job",
+        "about",
+        "shown_status",
+        "stage",
+        "done",
+        "took",
+        "error",
+        "customer",
+    ]
     list_filter: ClassVar = ["customer", "job", "status"]
     list_select_related: ClassVar = ["customer"]
     search_fields: ClassVar = ["job", "slot", "error"]
@@ -192,6 +202,10 @@ class JobRunAdmin(ScopedAdmin):
     @display(description="status", ordering="status", label=run_page.COLOURS)
     def shown_status(self, run: JobRun) -> tuple[str, str]:
         return run.status, run.get_status_display()
+
+    @admin.display(description="of the day", ordering="slot")
+    def about(self, run: JobRun) -> str | None:
+        return run_page.day_of(run) or None
 
     @admin.display(description="done", ordering="percent")
     def done(self, run: JobRun) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db.models import CharField, DateTimeField, Field, FloatField, ForeignKey, JSONField, Model
+from django.db.models import CharField, DateTimeField, Field, FloatField, ForeignKey, IntegerField, JSONField, Model
 from django.utils.dateformat import format as told_time
 from django.utils.html import format_html
 from unfold.decorators import display
@@ -38,7 +38,16 @@ def column(field: Field, words: Words | None, customer_of: CustomerOf, page: Pag
 
 def is_shown_anew(field: Field, words: Words | None, page: Page | None) -> bool:
     """Whether the admin's own way would say it worse."""
-    return bool(words or page) or isinstance(field, FloatField | JSONField | DateTimeField) or _is_code(field)
+    return (
+        bool(words or page)
+        or isinstance(field, FloatField | JSONField | DateTimeField)
+        or _is_count(field)
+        or _is_code(field)
+    )
+
+
+def _is_count(field: Field) -> bool:
+    return isinstance(field, IntegerField) and not field.primary_key and not field.choices
 
 
 def _is_code(field: Field) -> bool:
@@ -47,7 +56,8 @@ def _is_code(field: Field) -> bool:
 
 
 def _description(field: Field) -> str:
-    return label(str(field.verbose_name)) if " mae" in f" {field.verbose_name}" else str(field.verbose_name)
+    name = str(field.verbose_name).removesuffix(" pct")
+    return label(name) if " mae" in f" {name}" else name
 
 
 def _writer(field: Field, words: Words | None, customer_of: CustomerOf, page: Page | None) -> Callable[[Any, Any], Any]:

@@ -15,8 +15,9 @@ from mlops.addresses import life_url
 from mlops.champion_health import Health, health
 from mlops.figures import UNKNOWN, better, percent
 from mlops.models import ModelExperiment, ModelPolicy
-from shelfops import chosen, run_page, schedules
+from shelfops import chosen, run_page, schedules, tenancy
 from shelfops.models import Customer, JobRun, User
+from shelfops.tenancy import Action
 from shelfops.waiting import waiting
 
 MOST_RUNS = 5
@@ -42,13 +43,13 @@ def fill(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of(customer: Customer, user: User) -> dict[str, Any]:
-    policy = ModelPolicy.of(customer)
+    policy, rights = ModelPolicy.of(customer), tenancy.rights_of(user, customer)
     found, fresh = health(customer, policy), freshness(customer, policy)
     experiments, (running, ended) = _experiments(customer), _runs(customer)
     steps = list(_steps(customer, found, fresh))
     return {
         "today": fresh.today,
-        **waiting(customer, user, policy, has_proposals=bool(experiments.get("proposed"))),
+        **waiting(customer, user, rights, policy, has_proposals=bool(experiments.get("proposed"))),
         "health": found,
         "policy": policy,
         "chart": found.chart() if found and found.checks else None,
@@ -57,6 +58,7 @@ def _of(customer: Customer, user: User) -> dict[str, Any]:
         "runs": ended,
         "coming": _coming(customer),
         "experiments": [_counted(status, experiments, customer) for status in _shown(experiments)],
+        "may_propose": Action.PROPOSE_EXPERIMENT in rights,
         "champion_url": life_url(found.champion, customer) if found else "",
         "coverage": percent(found.coverage if found else None),
         "against_naive": _better(found.against_naive_pct if found else None),

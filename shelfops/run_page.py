@@ -82,7 +82,7 @@ view = admin.site.admin_view(show)
 def title(run: JobRun) -> str:
     """What it is, such as: Retrain of 2026-03-02 (drift detected)."""
     name = job_in_words(run.job)
-    day = _day(run)
+    day = day_of(run)
     trigger = run.arguments.get("trigger", Trigger.SCHEDULED) if run.job == "retrain" else None
     return name + (f" of {day}" if day else "") + (f" ({Trigger(trigger).label.lower()})" if trigger else "")
 
@@ -106,7 +106,7 @@ def asked_by(run: JobRun) -> str:
     return "by a command" if run.arguments else "by the timetable"
 
 
-def _day(run: JobRun) -> str:
+def day_of(run: JobRun) -> str:
     """The customer's day that it is about; "" where it is about none."""
     return str(run.arguments.get("as_of") or (run.slot if _is_of_a_day(run) else ""))
 

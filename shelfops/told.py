@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 ABBREVIATIONS = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "wape": "WAPE", "id": "number"}
+SHARES = ("wape", "mape", "coverage")
 CODE = re.compile(r"[a-z]+(_[a-z]+)+")  # such as new_item_days, but not v13_electronics or a name with spaces
 
 
@@ -18,8 +19,15 @@ def told(facts: Mapping[str, Any], left_out: frozenset[str] = frozenset()) -> li
         if isinstance(value, Mapping):
             found += [(f"{name}: {_within(inner)}", text) for inner, text in told(value)]
         else:
-            found.append((name, in_words(value, unit=" %" if key.endswith("_pct") else "")))
+            found.append((name, _valued(key, value)))
     return found
+
+
+def _valued(key: str, value: Any) -> str:
+    """With the unit that the key stands for: what ends in _pct is in percent already, these others are shares."""
+    if key.endswith(SHARES) and isinstance(value, float):
+        return f"{value * 100:.1f} %"
+    return in_words(value, unit=" %" if key.endswith("_pct") else "")
 
 
 def label(key: str) -> str:

@@ -50,10 +50,11 @@ class Ask:
         return self.due_at is not None and self.due_at < timezone.now()
 
 
-def waiting(customer: Customer, user: User, policy: ModelPolicy, *, has_proposals: bool) -> dict[str, list[Ask]]:
+def waiting(
+    customer: Customer, user: User, rights: frozenset[Action], policy: ModelPolicy, *, has_proposals: bool
+) -> dict[str, list[Ask]]:
     """The reader's own decisions and those of others, the gravest first, then those whose time is up the soonest."""
     found: dict[str, list[Ask]] = {"yours": [], "others": []}
-    rights = tenancy.rights_of(user, customer)
     for alert in _alerts(customer):
         right = _right(alert)
         _add(found["yours" if right in rights else "others"], _of_alert(alert, right))

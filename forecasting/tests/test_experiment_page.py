@@ -115,7 +115,7 @@ def test_the_timeline_says_who_when_and_why_in_the_customers_zone(trial, charlie
 def test_results_stand_by_segment_with_interval_and_recommendation(trial, alice, client_of):
     page = read(client_of, alice, trial)
     for text in [
-        "Adopt it in some segments: Only some segments reach the target of 5%: department Electronics by 22.0%.",
+        "Adopt it in some segments: Only some segments reach the target of 5 %: department Electronics by 22.0 %.",
         "<td>+22.0 %</td><td>+22.0 to +22.0 %</td><td>reached</td><td>560</td><td>14</td>",
         "All together</th>",
         "<td>not reached</td>",
@@ -200,7 +200,7 @@ def test_it_needs_no_script_and_every_field_has_a_label(trial, alice, client_of)
 def test_a_proposal_offers_each_what_they_may(proposal, who, expected, client_of, request):
     page = read(client_of, request.getfixturevalue(who), proposal)
     assert buttons(page) == expected
-    assert ("You may not approve or reject proposals: that takes ML manager." in page) is ("approve" not in expected)
+    assert ("You may not approve or reject proposals. Who may: ML manager." in page) is ("approve" not in expected)
 
 
 @pytest.mark.parametrize(
