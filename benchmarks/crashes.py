@@ -1,4 +1,7 @@
-"""Nights killed at random moments and done again, beside the same nights undisturbed: every table must say the same."""
+"""Nights killed at random moments and done again, beside the same nights undisturbed: every table must say the same.
+
+What two runs cannot share, and so is not compared, says `forecasting/tests/contents.py`. Files are compared by hash.
+"""
 
 from __future__ import annotations
 
@@ -89,6 +92,7 @@ def main() -> int:
     """Prints kills by the stage that they hit; answers 1 where a run ended in other tables than the undisturbed one."""
     kills = int(sys.argv[1]) if len(sys.argv) > 1 else KILLS
     own = {"SHELFOPS_JOB_LEASE_SECONDS": LEASE_SECONDS, "SHELFOPS_NOTIFICATIONS": "false"}
+    own["SHELFOPS_LOG_LEVEL"] = "CRITICAL"  # that a worker died is no news here
     with _database(), Days(**own) as days, _forgotten() as mornings:
         _undisturbed(days, mornings)
         found = _campaign(days, mornings, kills, random.Random(SEED))
