@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test lint bench clean
+.PHONY: help install demo run test lint bench pictures clean
 
 help: ## what there is to do
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ lint: $(VENV)/.dev ## style, types, which module imports which, missing migratio
 
 bench: $(VENV)/.dev $(VENV)/.demo ## speed and accuracy as README states them (needs PostgreSQL and the benchmark data)
 	@$(BIN)/python -m benchmarks
+
+pictures: $(VENV)/.dev ## README's pictures, from the demo that is there (needs chromium)
+	@$(BIN)/python -m shelfops.tests.browser.pictures
 
 clean: ## removes the virtual environment; data under var/ stays
 	rm -rf $(VENV)

@@ -26,6 +26,8 @@ DECISIONS = {
                   ".button.primary", "It waits for a manager"),
 }  # fmt: skip
 
+LISTS = ("list-alerts", "list-sales", "list-stores")  # the others are made alike
+
 
 @pytest.fixture
 def world(acme, challenger, alice, bob, tmp_path):
@@ -73,7 +75,10 @@ def test_a_phone_finds_every_list_and_the_way_out(challenger, alice, opened):
 
 def test_every_page_fits_a_phone_and_hides_nothing(world, bob, opened, pictures):
     page, faults = opened(bob, scripts=False, phone=True), {}
-    for name, address in (screens.own(world) | screens.in_admin(world)).items():
+    pages = screens.own(world) | screens.in_admin(world)
+    for name, address in pages.items():
+        if name.startswith("list-") and name not in LISTS:
+            continue
         page.goto(address)
         faults |= {name: found} if (found := cut_off(page)) else {}
         if pictures:
