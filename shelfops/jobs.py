@@ -30,6 +30,8 @@ Work = Callable[[JobRun, Progress], dict[str, Any] | None]
 Status = JobRun.Status
 AGAIN = (Status.FAILED, Status.SKIPPED)
 COMMAND_WAIT_SECONDS = 600
+DIED = "Its worker died"
+MOST_ATTEMPTS = 3  # what kills its worker each time shall not do so for ever
 
 
 class _Busy(Exception):
@@ -87,6 +89,12 @@ def request(
     if is_new:
         transaction.on_commit(lambda: _send(run.pk))
     return run
+
+
+def was_cut_short(customer: Customer, job: str, slot: str) -> bool:
+    """Whether the slot's run failed only because its worker died, not so often that it must be the run's own doing."""
+    died = JobRun.objects.filter(status=Status.FAILED, error__startswith=DIED, attempt__lt=MOST_ATTEMPTS)
+    return died.filter(customer=customer, job=job, slot=slot).exists()
 
 
 def _open(
@@ -286,7 +294,7 @@ def _terms(run: JobRun) -> dict[str, Any]:
 
 def _bury(run: JobRun, attempt: int) -> JobRun | None:
     """Closes a run without a sign of life, and what its job left open; None when it lives or is closed already."""
-    error = f"Its worker died: no sign of life after {run.heartbeat_at:%Y-%m-%d %H:%M:%S} UTC. Start it again."
+    error = f"{DIED}: no sign of life after {run.heartbeat_at:%Y-%m-%d %H:%M:%S} UTC. Start it again."
     with transaction.atomic():
         held = leases(run.pk, attempt)
         list(held.select_for_update())

@@ -89,7 +89,7 @@ def ask(customer: Customer, job: str) -> JobRun | None:
 
 
 def catch_up() -> None:
-    """Asks for what came due while beat or the broker was down."""
+    """Asks for what came due while beat or the broker was down, and once more for what a dying worker has left."""
     customers = {str(customer.pk): customer for customer in Customer.objects.all()}
     for line in lines().filter(enabled=True):
         try:
@@ -103,7 +103,8 @@ def _ask(customer: Customer, job: str, line: PeriodicTask) -> JobRun | None:
     due = last_due(line.crontab.schedule, timezone.now())
     if due is None or (line.start_time and due[1] < line.start_time):  # due before the line was made or moved
         return None
-    return jobs.request(customer, job, slot=due[0].isoformat(), again=False)
+    slot = due[0].isoformat()
+    return jobs.request(customer, job, slot=slot, again=jobs.was_cut_short(customer, job, slot))
 
 
 def falls_on(customer: Customer, job: str, day: dt.date) -> bool:

@@ -227,3 +227,43 @@ def test_a_line_moved_into_the_past_of_today_waits_for_its_next_time():
     assert slots() == []
     run_beats(utc("2026-12-01 10:05"), hours=2)
     assert slots() == ["2026-12-01"]
+
+
+# --- After a worker has died
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("error", "attempt", "then"),
+    [
+        ("Its worker died: no sign of life after 02:03. Start it again.", 1, JobRun.Status.QUEUED),
+        ("Its worker died: no sign of life after 02:03. Start it again.", jobs.MOST_ATTEMPTS, JobRun.Status.FAILED),
+        ("Acme has no sales before 2026-11-01.", 1, JobRun.Status.FAILED),
+    ],
+)
+def test_a_due_run_whose_worker_died_is_asked_for_again(error, attempt, then):
+    acme = customer_in("America/New_York")
+    with time_machine.travel(utc("2026-11-01 07:05"), tick=False):
+        schedules.ask(acme, "retrain")
+        JobRun.objects.update(status=JobRun.Status.FAILED, error=error, attempt=attempt)
+
+        schedules.catch_up()
+        schedules.catch_up()
+
+    assert JobRun.objects.get().status == then
+
+
+@pytest.mark.django_db
+def test_the_sweeper_has_a_killed_run_done_again(settings):
+    acme, worked = customer_in("America/New_York"), []
+    jobs.register("retrain", lambda run, _progress: worked.append(run.attempt), resource="demand_forecast")
+    with time_machine.travel(utc("2026-11-01 07:05"), tick=False) as now:
+        run = schedules.ask(acme, "retrain")
+        JobRun.objects.update(status=JobRun.Status.RUNNING, attempt=1, heartbeat_at=utc("2026-11-01 07:05"))
+        now.shift(settings.JOB_LEASE_SECONDS + 1)
+
+        tasks.sweep()
+        jobs.perform(run.pk)
+
+    run.refresh_from_db()
+    assert (worked, run.status) == ([2], JobRun.Status.COMPLETED)
