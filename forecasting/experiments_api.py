@@ -271,6 +271,7 @@ class Experiments(Rows):
 
     @extend_schema(responses=ExperimentDetailSerializer)
     @action(detail=True, methods=["patch"])
+    @once
     def approve(self, request: Request, pk: str) -> Response:
         """Allows it; the conditions bind the run and are shown when it is completed."""
         told = self.told()
@@ -282,6 +283,7 @@ class Experiments(Rows):
 
     @extend_schema(responses=ExperimentDetailSerializer)
     @action(detail=True, methods=["patch"])
+    @once
     def reject(self, request: Request, pk: str) -> Response:
         """Does not allow it."""
         told = self.told()

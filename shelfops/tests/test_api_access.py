@@ -129,6 +129,12 @@ def test_a_stranger_finds_nothing(call, world, mallory, client_of):
         assert answer.status_code == 404
 
 
+def test_who_approved_an_experiment_does_not_complete_it(world, client_of):
+    call = next(call for call in CALLS if call.path.endswith("/complete"))
+    answer = call.by(client_of(world.in_shadow.approved_by), world)
+    assert (answer.status_code, "another person has to complete it" in answer.json()["detail"]) == (403, True)
+
+
 def test_another_customers_names_appear_nowhere(world, globex, alice, client_of):
     a_world(globex)
     for call in READING:
@@ -169,13 +175,14 @@ def test_every_endpoint_is_in_the_matrix():
     assert set(_patterns()) == called
 
 
-def test_every_handler_that_creates_answers_once():
+def test_every_handler_that_creates_or_decides_answers_once():
+    """Marking as read is the same however often."""
     for pattern in get_resolver("shelfops.api").url_patterns:
         for inner in getattr(pattern, "url_patterns", []):
             view = inner.callback
             assert issubclass(view.cls, Endpoint)
-            if "post" in view.actions:
-                assert getattr(view.cls, view.actions["post"]).answers_once
+            for name in {view.actions.get("post"), view.actions.get("patch")} - {None, "read"}:
+                assert getattr(view.cls, name).answers_once
 
 
 # --- Who calls

@@ -3,6 +3,7 @@
 import datetime as dt
 import threading
 import uuid
+from operator import itemgetter
 
 import pytest
 import time_machine
@@ -12,6 +13,7 @@ from django.utils import timezone
 from mlops import promotion
 from mlops.models import ModelReview, ModelVersion
 from mlops.tests.ledger import DAY, a_version
+from mlops.tests.races import at_once
 from shelfops.models import JobRun, StoredAnswer, User
 from shelfops.rest import replay
 from shelfops.tests.api_world import World, a_world
@@ -245,6 +247,24 @@ def test_a_key_is_forgotten_after_a_day(world, post):
         assert later["retrain_id"] != first["retrain_id"]
         clock.shift(dt.timedelta(days=1))
         assert replay.forget_expired() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("turn", range(3))
+def test_of_an_approval_and_a_rejection_at_once_one_is_refused(turn, acme, bob, client_of):
+    version = a_version(acme, "challenger")
+
+    def send(action: str):
+        body = {"action": action, "notes": "as I see it"}
+        answer = client_of(bob).post(f"{V1}/models/{version}/review", body, "application/json")
+        return answer.status_code, answer.json()
+
+    answers = sorted(at_once(send, ["approve", "reject"][:: 1 if turn % 2 else -1]), key=itemgetter(0))
+    assert [code for code, _ in answers] == [200, 409]
+    assert "by bob@acme.example" in answers[1][1]["detail"]
+    version.refresh_from_db()
+    assert version.status == answers[0][1]["status"]
+    assert version.events.exclude(from_status="").exclude(to_status="challenger").count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
