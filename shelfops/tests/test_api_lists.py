@@ -3,13 +3,16 @@
 import datetime as dt
 import re
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from rest_framework import serializers
 
 from mlops.tests.ledger import DAY
+from shelfops.rest.fields import MomentField
 from shelfops.tests.api_world import World, a_world, more
 
 V1 = "/api/v1"
@@ -141,6 +144,14 @@ def test_pages_end_where_going_on_would_take_long(world, ask, monkeypatch):
     assert ask("/models?page_size=2")[1]["next"] is None
     code, answer = ask("/models?page_size=2&page=2")
     assert (code, answer) == (404, {"detail": "Pages lead to the first 2 rows: narrow the filter to see others."})
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+@pytest.mark.parametrize("after", [{"seconds": 0}, {"hours": 1}, {"hours": 2, "microseconds": 5}])
+def test_moments_are_shown_as_the_stock_field_does(after, zone):
+    """In the night in which Berlin loses an hour."""
+    at = dt.datetime(2026, 3, 29, tzinfo=dt.UTC).astimezone(ZoneInfo(zone)) + dt.timedelta(**after)
+    assert MomentField().to_representation(at) == serializers.DateTimeField().to_representation(at)
 
 
 # --- Filters
