@@ -50,11 +50,11 @@ def filled(acme, alice, bob):
     return challenger
 
 
-def faults_met_by(client) -> list[str]:
+def faults_met_by(client, most_of_a_kind: int = 1) -> list[str]:
     """What fails or is said wrongly on the way."""
     found = []
-    for address, status, words in Walk(client).pages():
-        if status != 200:
+    for address, status, words in Walk(client, most_of_a_kind).pages():
+        if status not in (200, 300):  # 300: for which customer?
             found.append(f"{address} answers {status}")
         elif not address.startswith(INSTALLATION):
             found += [f"{address} {stumble}" for stumble in stumbles(words.text)]
@@ -64,7 +64,7 @@ def faults_met_by(client) -> list[str]:
 @pytest.mark.parametrize("name", ["alice", "bob", "charlie", "root"])
 def test_no_page_speaks_like_a_program(name, filled, alice, bob, charlie, root, client_of):
     person = {"alice": alice, "bob": bob, "charlie": charlie, "root": root}[name]
-    assert faults_met_by(client_of(person)) == []
+    assert faults_met_by(client_of(person), most_of_a_kind=2 if name == "bob" else 1) == []
 
 
 def test_nor_does_one_of_a_customer_without_any_data(mallory, client_of):
