@@ -299,6 +299,11 @@ class LedgerInline(Shown, TabularInline):
     extra = 0
     can_delete = False
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """With what a row names, and the customer in whose zone it is told."""
+        named = [name for name in self.fields or [] if self.opts.get_field(name).is_relation]
+        return super().get_queryset(request).select_related(self.customer_path, *named)
+
     def get_fieldsets(self, request: HttpRequest, obj: Model | None = None) -> list[tuple[str | None, dict[str, Any]]]:
         return [
             (title, {**group, "fields": self.as_shown(group["fields"])})

@@ -3,11 +3,13 @@
 import datetime as dt
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from mlops import shadow
 from mlops.decision import decide
-from mlops.models import BacktestResult, ModelPolicy, ModelVersion
+from mlops.models import BacktestResult, ModelPolicy, ModelVersion, VersionEvent
 from mlops.promotion import apply, promote
 from mlops.tests.ledger import DAY, a_comparison, a_version
 from mlops.tests.nights import shadow_nights
@@ -31,6 +33,19 @@ def former(acme):
     promote(a_version(acme), **SYSTEM)
     version.refresh_from_db()
     return version
+
+
+def test_a_long_life_takes_no_more_queries(former, bob, client_of):
+    def queries():
+        with CaptureQueriesContext(connection) as found:
+            page_of(former, bob, client_of)
+        return len(found)
+
+    queries()
+    short = queries()
+    event = {"from_status": "challenger", "to_status": "challenger", "reason": "held", "as_of": DAY, "by": bob}
+    VersionEvent.objects.bulk_create(VersionEvent(version=former, **event) for _ in range(5))
+    assert queries() == short
 
 
 def test_the_decision_can_be_read(acme, charlie, client_of):
