@@ -71,7 +71,8 @@ def _preview(version: ModelVersion) -> pd.DataFrame:
     """With the keys of store and product, taken from each series once rather than from each of its days."""
     rows = stored.load_preview(version)
     series = rows["unique_id"].astype("category").cat
-    keys = series.categories.to_series().str.split("|", expand=True).astype("int64").to_numpy()[series.codes]
+    parts = series.categories.to_series().astype(str).str.split("|", expand=True).reindex(columns=[0, 1])
+    keys = parts.astype("int64").to_numpy()[series.codes]
     return rows.assign(store=keys[:, 0], product=keys[:, 1])
 
 

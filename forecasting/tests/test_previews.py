@@ -66,5 +66,12 @@ def test_forecasts_that_knew_the_same_sales_go_first_but_for_the_day_that_they_s
     assert found.sentence == "For 2026-03-04 to 2026-03-05 v2 expects 40 units and v1 50: -20.0 %."
 
 
+def test_of_a_version_that_expects_nothing_of_anybody_nothing_is_told(both, monkeypatch):
+    version, champion, *_ = both
+    empty = stored.load_preview(version).iloc[:0]
+    monkeypatch.setattr(stored, "load_preview", lambda _of: empty)
+    assert previews.difference(version, champion) is None
+
+
 def test_without_files_nothing_is_told(acme):
     assert previews.difference(a_version(acme, "challenger"), a_version(acme, "champion")) is None
