@@ -91,10 +91,10 @@ def request(
     return run
 
 
-def was_cut_short(customer: Customer, job: str, slot: str) -> bool:
-    """Whether the slot's run failed only because its worker died, not so often that it must be the run's own doing."""
+def cut_short(customer: Customer, job: str, slot: str) -> JobRun | None:
+    """The slot's run that failed only because its worker died, not so often that it must be the run's own doing."""
     died = JobRun.objects.filter(status=Status.FAILED, error__startswith=DIED, attempt__lt=MOST_ATTEMPTS)
-    return died.filter(customer=customer, job=job, slot=slot).exists()
+    return died.filter(customer=customer, job=job, slot=slot).select_related("requested_by").first()
 
 
 def _open(

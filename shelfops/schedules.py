@@ -104,7 +104,10 @@ def _ask(customer: Customer, job: str, line: PeriodicTask) -> JobRun | None:
     if due is None or (line.start_time and due[1] < line.start_time):  # due before the line was made or moved
         return None
     slot = due[0].isoformat()
-    return jobs.request(customer, job, slot=slot, again=jobs.was_cut_short(customer, job, slot))
+    died = jobs.cut_short(customer, job, slot)
+    if died:  # as whoever asked for it wanted it
+        return jobs.request(customer, job, slot=slot, arguments=died.arguments, by=died.requested_by)
+    return jobs.request(customer, job, slot=slot, again=False)
 
 
 def falls_on(customer: Customer, job: str, day: dt.date) -> bool:

@@ -254,6 +254,19 @@ def test_a_due_run_whose_worker_died_is_asked_for_again(error, attempt, then):
 
 
 @pytest.mark.django_db
+def test_it_is_asked_for_as_it_was_the_first_time():
+    acme, wanted = customer_in("America/New_York"), {"as_of": "2026-11-01", "promote": False}
+    with time_machine.travel(utc("2026-11-01 07:05"), tick=False):
+        jobs.request(acme, "retrain", slot="2026-11-01", arguments=wanted)
+        JobRun.objects.update(status=JobRun.Status.FAILED, error=f"{jobs.DIED}.", attempt=1)
+
+        schedules.catch_up()
+
+    run = JobRun.objects.get()
+    assert (run.status, run.arguments) == (JobRun.Status.QUEUED, wanted)
+
+
+@pytest.mark.django_db
 def test_the_sweeper_has_a_killed_run_done_again(settings):
     acme, worked = customer_in("America/New_York"), []
     jobs.register("retrain", lambda run, _progress: worked.append(run.attempt), resource="demand_forecast")
