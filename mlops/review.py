@@ -28,6 +28,15 @@ AWAITS_REVIEW = Q(status=Status.CHALLENGER) & Exists(
     )
 )
 """Of versions: a challenger about which an alert asks for a decision."""
+ABOUT_ONE_FROM_DRIFT = Exists(
+    ModelVersion.objects.filter(
+        customer=OuterRef("customer"),
+        model_name=OuterRef("model_name"),
+        version=OuterRef("version"),
+        run__trigger_type=ModelRetrainingLog.Trigger.DRIFT,
+    )
+)
+"""Of alerts: what they are about `is_from_drift`."""
 ADVICE = {
     Action.APPROVE: "To undo it, roll back to the version that served before.",
     Action.REJECT: "If it was wrong, ask for a new retrain.",

@@ -3,18 +3,22 @@
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from django.db.models import Case, F, IntegerField, Value, When
 from django.urls import reverse
 from django.utils import timezone
 
+from alerts.acting import REVIEWED
 from alerts.models import MLAlert
 from mlops.models import ModelExperiment, ModelPolicy
+from mlops.review import ABOUT_ONE_FROM_DRIFT
 from shelfops import tenancy
 from shelfops.models import Customer, User
 from shelfops.tenancy import Action
 
-MOST = 20
+MOST = 20  # of each
+MOST_LOOKED_AT = 200
 TONES = {"critical": "danger", "warning": "warning", "info": "info"}
 Type = MLAlert.Type
 RIGHTS = {
@@ -58,6 +62,7 @@ def waiting(
     for alert in _alerts(customer):
         right = _right(alert)
         _add(found["yours" if right in rights else "others"], _of_alert(alert, right))
+    found = {name: asks[:MOST] for name, asks in found.items()}
     for experiment in _proposals(customer) if has_proposals else ():
         is_own = experiment.proposed_by_id == user.pk and not policy.allow_self_approval
         may = Action.DECIDE_PROPOSAL in rights and not is_own
@@ -79,15 +84,18 @@ def _alerts(customer: Customer) -> Iterable[MLAlert]:
         *(When(severity=severity, then=Value(at)) for at, severity in enumerate(TONES)), output_field=IntegerField()
     )
     asking = MLAlert.objects.open().filter(customer=customer, requires_action=True)
-    return asking.order_by(gravity, F("due_at").asc(nulls_last=True), "-created_at")[:MOST]
+    known = asking.annotate(from_drift=ABOUT_ONE_FROM_DRIFT).defer("message", "metadata")
+    return known.order_by(gravity, F("due_at").asc(nulls_last=True), "-created_at")[:MOST_LOOKED_AT]
 
 
-def _right(alert: MLAlert) -> Action:
+def _right(alert: Any) -> Action:
     """What it takes to decide about it."""
     if alert.action_url.startswith("/experiments/"):
         return Action.COMPLETE_EXPERIMENT
     if not alert.version and alert.alert_type == Type.DRIFT_DETECTED:
         return Action.RETRAIN
+    if alert.from_drift and alert.alert_type in REVIEWED:
+        return Action.REVIEW_DRIFT
     return RIGHTS.get(Type(alert.alert_type), Action.DISMISS_ALERT)
 
 

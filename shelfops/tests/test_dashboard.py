@@ -11,7 +11,7 @@ from forecasting.models import FeedDay, ForecastRun, Store
 from mlops import experiments
 from mlops.models import BacktestResult, DriftCheck, ModelPolicy
 from mlops.tests.ledger import DAY, a_version
-from shelfops import customers
+from shelfops import customers, waiting
 from shelfops.models import Customer, JobRun, Membership, Role
 
 pytestmark = pytest.mark.django_db
@@ -46,6 +46,11 @@ def first_page(client_of, person):
     return " ".join(client_of(person).get("/").content.decode().split())
 
 
+def board(client_of, person):
+    """The first page without what stands on every page."""
+    return first_page(client_of, person).partition('<div class="own board">')[2]
+
+
 def test_what_needs_a_decision_comes_first_with_its_clock(acme, alice, client_of):
     now = timezone.now()
     an_alert(acme, MLAlert.Type.PROMOTION_PENDING, "v3", due_at=now + dt.timedelta(hours=2, minutes=5))
@@ -64,6 +69,24 @@ def test_a_proposal_waits_for_a_manager(acme, alice, bob, client_of):
     assert "proposed by alice@acme.example" in page
     assert "status__exact=proposed" in page
     assert "Waits for others" not in page
+
+
+def test_what_drift_asked_for_waits_for_its_scientist_whatever_asks_now(acme, alice, client_of):
+    for trigger in ("drift_detected", "scheduled"):
+        version = a_version(acme, "challenger", trigger=trigger)
+        an_alert(acme, MLAlert.Type.SHADOW_TEST_COMPLETE, version.version, title=f"{version} has ended")
+    yours, _, others = board(client_of, alice).partition("Waits for others")
+    assert "Needs you now" in yours
+    assert "v1 has ended" in yours
+    assert "v2 has ended" in others
+
+
+def test_nothing_of_ones_own_is_crowded_out_by_what_waits_for_others(acme, alice, client_of):
+    for number in range(waiting.MOST + 1):
+        an_alert(acme, MLAlert.Type.PROMOTION_PENDING, f"v{number + 10}")  # graver than a shadow test that has ended
+    version = a_version(acme, "challenger", trigger="drift_detected")
+    an_alert(acme, MLAlert.Type.SHADOW_TEST_COMPLETE, version.version, title="Its shadow test has ended")
+    assert "Its shadow test has ended" in board(client_of, alice).partition("Waits for others")[0]
 
 
 def test_the_champion_stands_beside_its_month_its_limit_and_seasonal_naive(at_work, alice, client_of):
@@ -142,4 +165,4 @@ def test_it_asks_the_same_number_of_questions_of_any_customer(at_work, alice, cl
 @pytest.mark.parametrize("word", ["None", "drift_detected", "shadow_testing", "nan", "run_day<"])
 def test_it_is_read_by_people(word, at_work, alice, client_of):
     an_alert(at_work, MLAlert.Type.DRIFT_DETECTED, "v4")
-    assert word not in first_page(client_of, alice).partition('<div class="own board">')[2].partition("<script>")[0]
+    assert word not in board(client_of, alice).partition("<script>")[0]
