@@ -2,8 +2,8 @@
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
@@ -63,7 +63,6 @@ class Walk:
 
     client: Client
     most_of_a_kind: int = 2
-    seen: dict[str, int] = field(default_factory=dict)
 
     def pages(self, start: str = "/") -> Iterator[tuple[str, int, Words]]:
         """Address, status and words of each page."""
@@ -79,7 +78,6 @@ class Walk:
             if "text/html" not in answer.get("Content-Type", ""):
                 continue
             words = Words(answer.content.decode())
-            self.seen[address] = answer.status_code
             yield address, answer.status_code, words
             for link in words.links:
                 there = urljoin(address, link).partition("#")[0]
@@ -101,12 +99,11 @@ def is_beside(address: str) -> bool:
     return bool(is_no_page) or (address.startswith("/admin/") and "&" in address) or "_changelist_filters" in address
 
 
-def stumbles(text: str, allowed: Callable[[str], bool] = lambda _word: False) -> list[str]:
+def stumbles(text: str) -> list[str]:
     """What is wrong with the words of a page, with a little of what stands around."""
     text = COMMAND.sub("…", E_MAIL.sub("…", text))
     return [
         f"{what}: …{text[max(0, found.start() - 40) : found.end() + 40]}…"
         for what, pattern in STUMBLES.items()
         for found in pattern.finditer(text)
-        if not allowed(found.group())
     ]
