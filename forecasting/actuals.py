@@ -60,7 +60,7 @@ def due(customer: Customer, *, as_of: dt.date, until: dt.date) -> list[dt.date]:
     scored = BacktestResult.objects.filter(customer=customer, kind=BacktestResult.Kind.DAILY, day__lt=as_of)
     last = max(until, scored.aggregate(day=Max("day"))["day"] or until)
     days = FeedDay.objects.filter(store__customer=customer, date__range=(first, last)).order_by()
-    served = Forecast.objects.filter(date=OuterRef("date"), store=OuterRef("store"), lead=1)
+    served = Forecast.objects.one_day_ahead(customer).filter(date=OuterRef("date"), store=OuterRef("store"))
     shadowed = ShadowPrediction.objects.filter(customer=customer, forecast_date=OuterRef("date"))
     changed = days.filter(Exists(served) | Exists(shadowed), scored=False)
     return sorted({*changed.values_list("date", flat=True).distinct(), *_caught_up(customer, days)})

@@ -11,10 +11,10 @@ from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Sum,
 from django.db.models.functions import Abs
 
 from forecasting import public_holidays
-from forecasting.models import CategoryDepartment, FeedDay, Forecast, ForecastRun, Series, Store
+from forecasting.models import CategoryDepartment, FeedDay, Forecast, Series, Store
 from mlops import routing
 from mlops.models import GLOBAL, ModelPolicy
-from shelfops.models import MODEL_NAME_DEFAULT, Customer
+from shelfops.models import Customer
 
 # What adds up over rows: absolute errors of forecast and seasonal naive, errors and units.
 SUMS = {
@@ -104,9 +104,8 @@ def rows(customer: Customer, windows: Windows) -> "QuerySet[Forecast]":
 
     Without those that a version made of a day that it was trained on.
     """
-    runs = ForecastRun.objects.published().filter(customer=customer, model_name=MODEL_NAME_DEFAULT)
     days = (windows.first_day, windows.last_day)
-    known = Forecast.objects.filter(run__in=runs, lead=1, date__range=days, actual__isnull=False)
+    known = Forecast.objects.one_day_ahead(customer).filter(date__range=days, actual__isnull=False)
     return known.filter(version__train_end__lt=F("date")).order_by()
 
 

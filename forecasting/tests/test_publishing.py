@@ -1,6 +1,9 @@
 """Forecasts are published as a whole, replaced by a promotion, and forgotten in time."""
 
+import datetime as dt
+
 import pytest
+from django.db import connection
 
 from forecasting.models import Forecast, ForecastRun
 from forecasting.nightly import BadHorizon, Overtaken, forecast
@@ -107,3 +110,12 @@ def test_other_days_asked_for_are_another_run(served):
     run = forecast(served, AS_OF, days=20)
 
     assert (run.cause, run.rows) == ("20 days asked for", 8 * 19)
+
+
+def test_what_served_is_found_by_the_index_of_those_rows(acme):
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL chooses by what the tables hold")
+
+    plan = Forecast.objects.served(acme, [dt.date(2026, 3, 2)]).explain()
+
+    assert "SEARCH forecasts USING INDEX one_day_ahead_forecast (date=?)" in plan
