@@ -31,7 +31,7 @@ Status = JobRun.Status
 AGAIN = (Status.FAILED, Status.SKIPPED)
 COMMAND_WAIT_SECONDS = 600
 DIED = "Its worker died"
-MOST_ATTEMPTS = 3  # what kills its worker each time shall not do so for ever
+MOST_DEATHS = 3  # what kills its worker each time shall not do so for ever
 
 
 class _Busy(Exception):
@@ -79,13 +79,15 @@ def request(
     arguments: dict[str, Any] | None = None,
     by: User | None = None,
     again: bool = True,
+    deaths: int = 0,
 ) -> JobRun:
     """The one run of this slot, queued in the caller's transaction and sent to a worker after it.
 
     `again` says whether a slot that failed or was skipped is taken again; one that is queued, running or completed
-    never is. A broker that is down changes nothing: the sweeper sends the run later.
+    never is. `deaths` are its workers' deaths that still count: none where somebody asks for it anew. A broker that is
+    down changes nothing: the sweeper sends the run later.
     """
-    run, is_new = _open(customer, job, slot, arguments, by, again)
+    run, is_new = _open(customer, job, slot, arguments, by, again, deaths)
     if is_new:
         transaction.on_commit(lambda: _send(run.pk))
     return run
@@ -93,17 +95,23 @@ def request(
 
 def cut_short(customer: Customer, job: str, slot: str) -> JobRun | None:
     """The slot's run that failed only because its worker died, not so often that it must be the run's own doing."""
-    died = JobRun.objects.filter(status=Status.FAILED, error__startswith=DIED, attempt__lt=MOST_ATTEMPTS)
+    died = JobRun.objects.filter(status=Status.FAILED, error__startswith=DIED, deaths__lt=MOST_DEATHS)
     return died.filter(customer=customer, job=job, slot=slot).select_related("requested_by").first()
 
 
 def _open(
-    customer: Customer, job: str, slot: str, arguments: dict[str, Any] | None, by: User | None, again: bool
+    customer: Customer,
+    job: str,
+    slot: str,
+    arguments: dict[str, Any] | None,
+    by: User | None,
+    again: bool,
+    deaths: int = 0,
 ) -> tuple[JobRun, bool]:
     """The run, and whether this call has queued it."""
     if job not in _jobs:
         raise LookupError(f"No app has registered the job “{job}”.")
-    asked = {"arguments": arguments or {}, "requested_by": by, "sent_at": timezone.now()}
+    asked = {"arguments": arguments or {}, "requested_by": by, "sent_at": timezone.now(), "deaths": deaths}
     run, created = JobRun.objects.get_or_create(customer=customer, job=job, slot=slot, defaults=asked)
     if created or not again:
         return run, created
@@ -299,7 +307,8 @@ def _bury(run: JobRun, attempt: int) -> JobRun | None:
         held = leases(run.pk, attempt)
         list(held.select_for_update())
         silent = at_work(run.pk, attempt).filter(heartbeat_at__lte=timezone.now() - lease_time())
-        if not silent.update(status=Status.FAILED, error=error, completed_at=timezone.now()):
+        died = {"status": Status.FAILED, "error": error, "completed_at": timezone.now(), "deaths": F("deaths") + 1}
+        if not silent.update(**died):
             return None
         held.delete()
         run.refresh_from_db()

@@ -128,6 +128,9 @@ class JobRun(models.Model):
     percent = models.PositiveSmallIntegerField(default=0)
     stages = models.JSONField(default=list, blank=True, help_text="Each stage with its seconds, in order.")
     attempt = models.PositiveSmallIntegerField(default=0, help_text="How often a worker has begun it.")
+    deaths = models.PositiveSmallIntegerField(
+        default=0, help_text="How many of its workers have died since somebody asked for it."
+    )
     result = models.JSONField(default=dict, blank=True, encoder=DjangoJSONEncoder)
     error = models.TextField(blank=True, help_text="Why it failed or was skipped.")
     created_at = models.DateTimeField(auto_now_add=True)

@@ -106,7 +106,8 @@ def _ask(customer: Customer, job: str, line: PeriodicTask) -> JobRun | None:
     slot = due[0].isoformat()
     died = jobs.cut_short(customer, job, slot)
     if died:  # as whoever asked for it wanted it
-        return jobs.request(customer, job, slot=slot, arguments=died.arguments, by=died.requested_by)
+        by, deaths = died.requested_by, died.deaths
+        return jobs.request(customer, job, slot=slot, arguments=died.arguments, by=by, deaths=deaths)
     return jobs.request(customer, job, slot=slot, again=False)
 
 

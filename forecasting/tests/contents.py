@@ -16,7 +16,7 @@ from shelfops.models import JobRun, Lease
 Contents = dict[str, Counter[str]]
 APPS = ("shelfops", "alerts", "mlops", "forecasting")
 # A run of a job also tells how often it was tried and what the last attempt still had to do.
-OF_THE_ATTEMPT: dict[type[models.Model], set[str]] = {JobRun: {"attempt", "result", "stage", "percent"}}
+OF_THE_ATTEMPT: dict[type[models.Model], set[str]] = {JobRun: {"attempt", "deaths", "result", "stage", "percent"}}
 # What JSON columns hold of keys and measured times.
 PRIVATE = {"incident", "incident_id", "latency_ms_per_1000"}
 # Keys at the end of names: the rule that a promotion's forecasts are asked for with, the incident of an alert.

@@ -5,13 +5,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import time_machine
+from django.db.models import F
+from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, PeriodicTask, PeriodicTasks
 from django_celery_beat.schedulers import DatabaseScheduler
 from django_celery_beat.tzcrontab import TzAwareCrontab
 
 from shelfops import customers, jobs, schedules, tasks
 from shelfops.celery import app
-from shelfops.models import Customer, JobRun
+from shelfops.models import Customer, JobRun, Lease, User
 
 NEW_YORK, BERLIN = ZoneInfo("America/New_York"), ZoneInfo("Europe/Berlin")
 # Zone, Sunday on which the clocks change, when 02:00 of it is, in UTC.
@@ -234,18 +236,18 @@ def test_a_line_moved_into_the_past_of_today_waits_for_its_next_time():
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("error", "attempt", "then"),
+    ("error", "deaths", "then"),
     [
         ("Its worker died: no sign of life after 02:03. Start it again.", 1, JobRun.Status.QUEUED),
-        ("Its worker died: no sign of life after 02:03. Start it again.", jobs.MOST_ATTEMPTS, JobRun.Status.FAILED),
+        ("Its worker died: no sign of life after 02:03. Start it again.", jobs.MOST_DEATHS, JobRun.Status.FAILED),
         ("Acme has no sales before 2026-11-01.", 1, JobRun.Status.FAILED),
     ],
 )
-def test_a_due_run_whose_worker_died_is_asked_for_again(error, attempt, then):
+def test_a_due_run_whose_worker_died_is_asked_for_again(error, deaths, then):
     acme = customer_in("America/New_York")
     with time_machine.travel(utc("2026-11-01 07:05"), tick=False):
         schedules.ask(acme, "retrain")
-        JobRun.objects.update(status=JobRun.Status.FAILED, error=error, attempt=attempt)
+        JobRun.objects.update(status=JobRun.Status.FAILED, error=error, deaths=deaths)
 
         schedules.catch_up()
         schedules.catch_up()
@@ -258,7 +260,7 @@ def test_it_is_asked_for_as_it_was_the_first_time():
     acme, wanted = customer_in("America/New_York"), {"as_of": "2026-11-01", "promote": False}
     with time_machine.travel(utc("2026-11-01 07:05"), tick=False):
         jobs.request(acme, "retrain", slot="2026-11-01", arguments=wanted)
-        JobRun.objects.update(status=JobRun.Status.FAILED, error=f"{jobs.DIED}.", attempt=1)
+        JobRun.objects.update(status=JobRun.Status.FAILED, error=f"{jobs.DIED}.", deaths=1)
 
         schedules.catch_up()
 
@@ -280,3 +282,41 @@ def test_the_sweeper_has_a_killed_run_done_again(settings):
 
     run.refresh_from_db()
     assert (worked, run.status) == ([2], JobRun.Status.COMPLETED)
+
+
+@pytest.fixture
+def killed(settings):
+    """Kills the worker of a due retrain that waited behind another run as often as a worker may die."""
+    acme = customer_in("America/New_York")
+    with time_machine.travel(utc("2026-11-01 07:05"), tick=False) as now:
+        run, holder = schedules.ask(acme, "retrain"), JobRun.objects.create(customer=acme, job="retrain", slot="held")
+        until = timezone.now() + dt.timedelta(minutes=1)
+        lease = Lease.objects.create(customer=acme, resource="demand_forecast", run=holder, attempt=1, expires_at=until)
+        waits = [jobs.perform(run.pk, wait_seconds=0).status for _ in range(jobs.MOST_DEATHS)]
+        assert waits == ["queued"] * jobs.MOST_DEATHS
+        lease.delete()
+        holder.delete()
+
+        def kill():
+            JobRun.objects.update(status=JobRun.Status.RUNNING, attempt=F("attempt") + 1, heartbeat_at=timezone.now())
+            now.shift(settings.JOB_LEASE_SECONDS + 1)
+            tasks.sweep()
+            return JobRun.objects.get()
+
+        yield kill
+
+
+@pytest.mark.django_db
+def test_only_deaths_count_against_a_run_not_how_often_it_waited(killed):
+    ends = [killed().status for _ in range(jobs.MOST_DEATHS)]
+    assert ends == [*["queued"] * (jobs.MOST_DEATHS - 1), "failed"]
+
+
+@pytest.mark.django_db
+def test_whoever_starts_it_again_by_hand_gives_it_all_its_tries_back(killed):
+    run = [killed() for _ in range(jobs.MOST_DEATHS)][-1]
+    jobs.request(run.customer, run.job, slot=run.slot, arguments=run.arguments, by=User.objects.create_user("anna"))
+
+    run = killed()
+    assert (run.status, run.deaths) == ("queued", 1)
+    assert run.attempt == 2 * jobs.MOST_DEATHS + 1  # an attempt is never numbered like one before it
