@@ -146,7 +146,9 @@ class MLAlertAdmin(ScopedAdmin):
         """The version, with the way to its life."""
         if not alert.version:
             return None
-        asked = {"customer": alert.customer.slug, "model_name": alert.model_name}
+        asked = {"customer": alert.customer.slug}
+        if alert.model_name:
+            asked["model_name"] = alert.model_name
         page = f"{reverse('version', args=[alert.version])}?{urlencode(asked)}"
         return format_html('<a href="{}" class="text-link">{}</a>', page, alert.version)
 
