@@ -37,7 +37,10 @@ def difference(version: ModelVersion, champion: ModelVersion) -> Difference | No
     key = f"previews:{version.pk}:{version.artefact_sha256}:{champion.pk}:{published.pk if published else ''}"
     found = cache.get(key)
     if found is None:
-        found = _compared(version, champion, published)
+        try:
+            found = _compared(version, champion, published)
+        except BrokenArtefact:
+            return None  # not kept: the store may be back the next moment
         cache.set(key, found, KEPT_SECONDS)  # neither files nor published forecasts change
     both, days = found
     if both.empty:
@@ -54,7 +57,7 @@ def difference(version: ModelVersion, champion: ModelVersion) -> Difference | No
 
 
 def _compared(version: ModelVersion, champion: ModelVersion, published: ForecastRun | None) -> tuple[pd.DataFrame, str]:
-    """Units that the two expect of each series, and of which days; empty where the files are gone."""
+    """Units that the two expect of each series, and of which days; empty where a version has no preview."""
     both, days = pd.DataFrame(), ""
     try:
         own = _preview(version)
@@ -62,7 +65,7 @@ def _compared(version: ModelVersion, champion: ModelVersion, published: Forecast
             both, days = _beside_published(published, champion, own)
         if both.empty:
             both, days = _beside_preview(own, _preview(champion))
-    except (BrokenArtefact, KeyError):
+    except KeyError:
         return pd.DataFrame(), ""
     return both, days
 

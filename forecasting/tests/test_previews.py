@@ -5,6 +5,7 @@ import pytest
 
 from forecasting import previews, stored
 from forecasting.models import Forecast, ForecastRun, Product, Store
+from mlops.artefacts import BrokenArtefact
 from mlops.models import RoutingRule
 from mlops.tests.ledger import DAY, a_version
 
@@ -75,3 +76,15 @@ def test_of_a_version_that_expects_nothing_of_anybody_nothing_is_told(both, monk
 
 def test_without_files_nothing_is_told(acme):
     assert previews.difference(a_version(acme, "challenger"), a_version(acme, "champion")) is None
+
+
+def test_files_that_could_not_be_read_are_read_again_the_next_time(both, monkeypatch):
+    version, champion, *_ = both
+
+    def gone(_of):
+        raise BrokenArtefact("The store does not answer.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stored, "load_preview", gone)
+        assert previews.difference(version, champion) is None
+    assert previews.difference(version, champion)
