@@ -60,8 +60,10 @@ def _filter_in(words: Words) -> type[AllValuesFieldListFilter]:
         def choices(self, changelist: Any) -> Any:
             everything, *others = super().choices(changelist)
             yield everything
-            for value, choice in zip(self.lookup_choices, others, strict=False):
+            values = [value for value in self.lookup_choices if value is not None]
+            for value, choice in zip(values, others, strict=False):
                 yield {**choice, "display": words(value) or "–"}
+            yield from others[len(values) :]  # that there is none, which comes last wherever the database sorts it
 
     return InWords
 
