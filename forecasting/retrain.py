@@ -22,6 +22,7 @@ from forecasting.train import NothingToLearn, target_rows
 from mlops import backtests, comparison, promotion, registry
 from mlops.models import GLOBAL, BacktestResult, ModelPolicy, ModelRetrainingLog, ModelVersion
 from mlops.routing import in_words, parts
+from shelfops.heartbeat import lease_time
 from shelfops.models import Customer, JobRun, User
 from shelfops.refusals import Refusal
 
@@ -234,16 +235,20 @@ def _close_completed(
 def close(log: ModelRetrainingLog, status: ModelRetrainingLog.Status, **values: Any) -> ModelRetrainingLog:
     """Closes the row, once: a row that is closed already keeps what it says."""
     ModelRetrainingLog.objects.filter(pk=log.pk, status=ModelRetrainingLog.Status.RUNNING).update(
-        status=status, completed_at=timezone.now(), **values
+        **{"status": status, "completed_at": timezone.now()} | values
     )
     log.refresh_from_db()
     return log
 
 
 def close_dead(run: JobRun) -> None:
-    """Closes what a run that died has left open."""
+    """Closes what a run that died has left open, as of its death, not of when it was found: in a database restored from
+    a backup that is after files of versions which it does not know of any more, and which must stay.
+    """
+    now = timezone.now()
+    died_at = min(now, (run.heartbeat_at or now) + lease_time())
     for log in ModelRetrainingLog.objects.filter(job_run=run, status=ModelRetrainingLog.Status.RUNNING):
-        close(log, ModelRetrainingLog.Status.FAILED, error=DIED)
+        close(log, ModelRetrainingLog.Status.FAILED, error=DIED, completed_at=died_at)
 
 
 def _in_a_line(error: BaseException) -> str:

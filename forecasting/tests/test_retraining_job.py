@@ -12,6 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.urls import reverse
+from django.utils import timezone
 
 from forecasting import retraining_job
 from forecasting.experiment_runs import start
@@ -20,6 +21,7 @@ from forecasting.orders import BadOrder
 from forecasting.retraining_job import JOB, retrain_forecast_model, retrain_here
 from forecasting.tests.synthetic import LAST, shop
 from forecasting.train import BadParameter
+from mlops import registry
 from mlops.experiments import WrongStep
 from mlops.models import ModelExperiment, ModelPolicy, ModelRetrainingLog, ModelVersion
 from mlops.tests.trials import approved
@@ -271,6 +273,21 @@ def test_after_a_worker_was_killed_in_training_the_next_run_says_so_and_complete
     assert time.monotonic() - started < 60
     assert list(ModelRetrainingLog.objects.order_by("pk").values_list("status", flat=True)) == ["failed", "completed"]
     assert "worker died" in ModelRetrainingLog.objects.earliest("pk").error
+
+
+def test_found_dead_a_week_later_it_takes_no_files_that_were_written_since(acme, settings, tmp_path):
+    settings.ARTEFACT_DIR, died = tmp_path, timezone.now() - dt.timedelta(days=7)
+    run = JobRun.objects.create(customer=acme, job=JOB, slot="2026-03-01", status="running", heartbeat_at=died)
+    ModelRetrainingLog.objects.create(customer=acme, trigger_type="scheduled", as_of=AS_OF, job_run=run)
+    ModelRetrainingLog.objects.update(started_at=died - dt.timedelta(minutes=10))
+    left, later = (registry.store_files(acme, {"model.ubj": data})[0] for data in (b"half", b"unknown since restored"))
+    for folder, at in ((left, died - dt.timedelta(minutes=1)), (later, died + dt.timedelta(days=3))):
+        os.utime(tmp_path / folder, (at.timestamp(), at.timestamp()))
+
+    jobs.sweep()
+
+    assert registry.discard_leftovers(acme) == [left]
+    assert (tmp_path / later).exists()
 
 
 def _url(database: dict) -> str:
