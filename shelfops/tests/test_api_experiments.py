@@ -1,6 +1,5 @@
 """Experiments over the API, really trained, from the proposal to a rollback: the specification's two examples."""
 
-import datetime as dt
 from dataclasses import replace
 
 import numpy as np
@@ -8,19 +7,15 @@ import pytest
 
 from alerts.models import MLAlert
 from forecasting.day import run_day
-from forecasting.models import Product, Store
 from forecasting.nightly import forecast
 from forecasting.orders import Order, Trigger
 from forecasting.retrain import retrain
 from forecasting.retraining_job import retrain_forecast_model
 from forecasting.serving import predict_demand
-from forecasting.tests.nights import load
-from forecasting.tests.synthetic import LAST, shop
 from forecasting.tiers import TIERS, cold_start
-from mlops import promotion, shadow
+from mlops import shadow
 from mlops.models import (
     ModelExperiment,
-    ModelPolicy,
     ModelRetrainingLog,
     ModelVersion,
     RoutingRule,
@@ -29,27 +24,9 @@ from mlops.models import (
 from mlops.tests.ledger import a_version
 from shelfops import jobs
 from shelfops.clock import set_clock
-from shelfops.models import Membership, Role, User
+from shelfops.tests.proposals import BEGUN, DAY, NOW, SMALL, a_shop, approved, caller, proposed, two_people
 
 pytestmark = pytest.mark.django_db
-V1 = "/api/v1/experiments"
-SMALL = {"num_boost_round": 8, "max_leaves": 7, "learning_rate": 0.3}
-DAY = dt.timedelta(days=1)
-BEGUN = LAST - 13 * DAY
-NOW = BEGUN + 14 * DAY
-DEPARTMENTS = ["Electronics", "Grocery", "Apparel"]
-PROPOSAL = {
-    "experiment_name": "Department-Tiered Forecasting — Electronics Focus",
-    "hypothesis": "Electronics demand patterns differ from Grocery/Apparel. Dedicated model will reduce Electronics "
-    "MAE from 18.2 to 15.5 (15% improvement).",
-    "experiment_type": "segmentation",
-    "model_name": "demand_forecast",
-    "proposed_by": "data_scientist@shelfops.com",
-}
-APPROVAL = {
-    "approved_by": "ml_manager@shelfops.com",
-    "rationale": "Electronics has high variability (promotions + tech cycles). Tier justification approved.",
-}
 COMPLETION = {
     "decision": "partial_adopt",
     "decision_rationale": "Electronics model shows strong improvement (22%). Grocery marginal (5%). Apparel no "
@@ -68,55 +45,18 @@ SHOWN = {"Electronics": (18.2, 14.2), "Grocery": (12.7, 12.1), "Apparel": (13.5,
 
 @pytest.fixture
 def sold(acme, tmp_path):
-    """Three departments, of which Electronics sells by quite another rhythm; v12 serves everything."""
-    rows = shop(stores=2, products=6)
-    number = rows["product_id"].str[1:].astype(int)
-    rows["department"] = np.array(DEPARTMENTS)[number % 3]
-    surge = (rows["department"] == "Electronics") & (rows["date"].dt.day % 9 < 3)
-    rows.loc[surge, "quantity"] = rows.loc[surge, "quantity"] * 4 + 3
-    load(acme, tmp_path, rows)
-    ModelPolicy.objects.update_or_create(customer=acme, defaults={"segment_min_rows": 200})
-    set_clock(acme, BEGUN)
-    [champion] = retrain(acme, Order(Trigger.MANUAL, BEGUN, "first", params=SMALL)).versions.all()
-    if champion.status != "champion":
-        promotion.promote(champion, by=None, reason="something has to serve", as_of=BEGUN)
-    ModelVersion.objects.filter(pk=champion.pk).update(number=12, version="v12")
+    a_shop(acme, tmp_path)
     return acme
 
 
 @pytest.fixture
 def people(acme):
-    """The specification's two, by the beginning of their addresses."""
-    roles = {"data_scientist": Role.DATA_SCIENTIST, "ml_manager": Role.ML_MANAGER}
-    made = {name: User.objects.create_user(f"{name}@shelfops.com", None) for name in roles}
-    for name, user in made.items():
-        Membership.objects.create(user=user, customer=acme, role=roles[name])
-    return made
+    return two_people(acme)
 
 
 @pytest.fixture
 def call(people, client_of):
-    """What somebody is answered: (status, data)."""
-    clients = {name: client_of(user) for name, user in people.items()}
-
-    def send(who, method, path="", body=None):
-        body = {} if method == "get" else {"data": body or {}, "content_type": "application/json"}
-        answer = getattr(clients[who], method)(V1 + path, **body)
-        return answer.status_code, answer.json()
-
-    return send
-
-
-def proposed(call, **changes):
-    code, answer = call("data_scientist", "post", "", PROPOSAL | changes)
-    assert (code, answer["status"]) == (201, "proposed")
-    return f"/{answer['experiment_id']}"
-
-
-def approved(call, path, **changes):
-    code, answer = call("ml_manager", "patch", f"{path}/approve", APPROVAL | changes)
-    assert (code, answer["status"]) == (200, "approved")
-    return path
+    return caller({name: client_of(user) for name, user in people.items()})
 
 
 def train(customer, path, *, by, **metadata):
@@ -353,102 +293,3 @@ def test_the_limit_of_an_approval_binds_the_run_and_the_results_say_so(sold, cal
     assert (results["products"], results["conditions"]) == ({"v13": 2}, conditions)
     assert results["recommendation"].endswith("Measured on the 2 best-selling products only")
     assert results["latency_ms_per_1000"]["v13"]["challenger"] > 0
-
-
-@pytest.mark.parametrize("limit", ["many", 0, True, None])
-def test_a_limit_that_is_no_number_of_products_is_refused_at_the_approval(limit, sold, call):
-    code, answer = call(
-        "ml_manager", "patch", f"{proposed(call)}/approve", APPROVAL | {"conditions": {"top_products": limit}}
-    )
-    assert (code, ModelExperiment.objects.get().status) == ((200, "approved") if limit is None else (400, "proposed"))
-    assert limit is None or "is a whole number of products" in answer["detail"]
-
-
-# --- Starting
-
-
-def test_a_training_that_failed_can_be_started_again(sold, call, people):
-    ModelPolicy.objects.update(segment_min_rows=30_000)
-    path = approved(call, proposed(call, plan={"segmentation": "department"}))
-    _, answer = call("data_scientist", "post", f"{path}/start")
-    assert jobs.perform(answer["retrain_id"]).status == "failed"
-
-    _, answer = call("data_scientist", "get", path)
-    assert answer["status"] == "in_progress"
-    assert "department Apparel has" in answer["error"]
-    ModelPolicy.objects.update(segment_min_rows=200)
-    code, answer = call("data_scientist", "post", f"{path}/start")
-    assert (code, answer["error"]) == (202, "")
-    assert jobs.perform(answer["retrain_id"]).status == "completed"
-    assert ModelExperiment.objects.get().status == "shadow_testing"
-
-
-def test_of_a_training_that_was_cancelled_meanwhile_nothing_comes(sold, call, people):
-    path = approved(call, proposed(call, plan={"tier": "cold_start", "params": SMALL}))
-    _, answer = call("data_scientist", "post", f"{path}/start")
-    assert call("data_scientist", "post", f"{path}/cancel", {"rationale": "not now"})[0] == 200
-
-    assert jobs.perform(answer["retrain_id"]).status == "failed"
-    assert not ModelVersion.objects.filter(version="v13").exists()
-    assert ModelExperiment.objects.get().status == "cancelled"
-
-
-@pytest.mark.parametrize("step", ["approve", "reject", "start", "complete", "cancel", "rollback"])
-def test_a_step_out_of_turn_is_told_what_is_allowed(step, sold, call):
-    path = proposed(call, plan={"tier": "cold_start"})
-    call("ml_manager", "patch", f"{path}/reject", {"rationale": "too dear"})
-    method = "patch" if step in ("approve", "reject") else "post"
-    told = {"complete": {"decision": "reject", "decision_rationale": "why"}, "start": {}}
-    who = "data_scientist" if step in told else "ml_manager"
-    code, answer = call(who, method, f"{path}/{step}", told.get(step, {"rationale": "why"}))
-    assert (code, answer["allowed"]) == (409, [])
-    assert "it is rejected since" in answer["detail"]
-
-
-@pytest.mark.parametrize(
-    ("plan", "said"),
-    [
-        ({"tier": "magic"}, "There is no tier “magic”"),
-        ({"segmentation": "department", "segments": ["Toys"]}, "There is no department Toys"),
-        ({"segmentation": "store_cluster"}, "has no store cluster yet"),
-        ({"segments": ["Grocery"]}, "Say by what the segments are made"),
-        ({"tier": "department_tiered", "segmentation": "lifecycle"}, "contradict each other"),
-        ({"params": {"max_leaves": 7, "grow_policy": "sideways"}}, "no such field"),
-        ({"window_days": 7}, "28"),
-    ],
-)
-def test_a_plan_that_could_not_be_trained_is_refused_at_once(plan, said, sold, call):
-    code, answer = call("data_scientist", "post", "", PROPOSAL | {"plan": plan})
-    assert code == 400
-    assert said in str(answer)
-
-
-def test_people_act_in_their_own_name_and_on_no_other_customers_experiment(sold, call, mallory, client_of):
-    code, answer = call("ml_manager", "post", "", PROPOSAL)
-    assert (code, answer) == (
-        400, {"proposed_by": ["You are ml_manager@shelfops.com. Leave it out, or name yourself."]},
-    )  # fmt: skip
-    path = proposed(call)
-    assert client_of(mallory).get(V1 + path).status_code == 404
-    answer = client_of(mallory).post(f"{V1}{path}/cancel", {"rationale": "mine"}, content_type="application/json")
-    assert answer.status_code == 404
-
-
-def test_an_empty_plan_without_a_tier_says_what_is_missing(sold, call):
-    path = approved(call, proposed(call))
-    code, answer = call("data_scientist", "post", f"{path}/start")
-    assert (code, "says nothing to train. Name a tier" in answer["detail"]) == (400, True)
-    assert ModelExperiment.objects.get().status == "approved"
-
-
-@pytest.mark.parametrize("segmentation", ["store_cluster", "lifecycle"])
-def test_clusters_and_lifecycles_are_trained_alike(segmentation, sold, call):
-    Store.objects.filter(code="S0").update(cluster="Urban")
-    Product.objects.update(category="")
-    ModelPolicy.objects.update(segment_min_rows=50)
-    path = approved(call, proposed(call, plan={"segmentation": segmentation}))
-    _, answer = call("data_scientist", "post", f"{path}/start")
-    assert jobs.perform(answer["retrain_id"]).status == "completed"
-    _, answer = call("data_scientist", "get", path)
-    made = {"store_cluster": {"v13_urban"}, "lifecycle": {"v13_mature"}}[segmentation]
-    assert {one["version"] for one in answer["versions"]} == made
