@@ -57,7 +57,8 @@ def advise(customer: Customer) -> Facts:
         last_day = sales.last_complete_day(customer, as_of, policy)
     except sales.NoSales as nothing:
         return {"as_of": as_of, "champion": None, "whole": None, "departments": [], "note": str(nothing)}
-    panel = sales.panel(customer, last_day=last_day, since=last_day - dt.timedelta(days=policy.train_days - 1))
+    since = last_day - dt.timedelta(days=policy.train_days - 1)
+    panel = sales.panel(customer, last_day=last_day, since=since, plans_since=last_day)
     daily = _daily(champion, last_day - dt.timedelta(days=policy.train_days))
     champions = ModelVersion.objects.of(customer).champions()
     known = Known(

@@ -110,7 +110,7 @@ def propose(customer: Customer, *, k: int | None = None) -> Proposal:
     policy = ModelPolicy.of(customer)
     last_day = sales.last_complete_day(customer, customer.today(), policy)
     first_day = last_day - dt.timedelta(days=policy.train_days - 1)
-    features = store_features(sales.panel(customer, last_day=last_day, since=first_day))
+    features = store_features(sales.panel(customer, last_day=last_day, since=first_day, plans_since=last_day))
     chosen, silhouettes, labels = divide(features, k)
     clusters = describe(features, labels)
     left_out = sorted(set(catalogue.store_ids(customer)) - set(features.index))

@@ -46,6 +46,7 @@ def load_sales(
     new = _put_catalogue(customer, file)
     load = _Load(customer, file)
     load.run(advance)
+    bulk.refresh_statistics()
     seconds = time.perf_counter() - started
     return {
         **counts(path, file.read, file.accepted, rejected, seconds),

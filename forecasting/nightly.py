@@ -25,7 +25,7 @@ from forecasting.shadowing import Shadowed, shadow
 from mlops import promotion
 from mlops import shadow as shadow_tests
 from mlops.models import MOST_DAYS_AHEAD, RoutingRule
-from shelfops import jobs
+from shelfops import bulk, jobs
 from shelfops.models import MODEL_NAME_DEFAULT, Customer, JobRun, User
 from shelfops.refusals import Refusal
 
@@ -274,6 +274,7 @@ def work(run: JobRun, progress: jobs.Progress, *, as_of: dt.date | None = None) 
         confirm=progress.confirm,
     )
     shadow_tests.prune(run.customer, day)
+    bulk.refresh_statistics()
     return _result(made, beside)
 
 

@@ -41,6 +41,7 @@ def load_plan(
         )
     rejected = put_rejects(customer, file.rejects, file.accepted, strict=strict, path=rejects_path)
     _put(customer, file.plans, advance)
+    bulk.refresh_statistics()
     return {**counts(path, file.read, file.accepted, rejected, time.perf_counter() - started), **_summary(file)}
 
 

@@ -73,6 +73,18 @@ def patiently(work: Callable[[], T]) -> T:
     return work()
 
 
+def refresh_statistics() -> None:
+    """Lets SQLite choose its indexes by what the tables hold by now, in milliseconds; PostgreSQL does it by itself."""
+    if connection.vendor == "sqlite":
+        patiently(_analyze)
+
+
+def _analyze() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA analysis_limit=400")  # rows of each index; the default reads all of them
+        cursor.execute("ANALYZE")
+
+
 def insert(target: Target, rows: pa.Table) -> None:
     """Writes rows of which no key exists yet."""
     if connection.vendor == "postgresql":

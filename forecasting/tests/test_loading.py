@@ -7,6 +7,7 @@ import json
 import pytest
 from django.conf import settings
 from django.core.management import call_command
+from django.db import connection
 
 from forecasting import catalogue
 from forecasting.feed import mark_day
@@ -322,3 +323,14 @@ def test_the_text_report_counts_rows_keys_and_days(acme, tmp_path, capsys):
     assert "rows: 1 of 1 loaded, as 1 keys" in out
     assert "days: 1, from 2026-01-05 to 2026-01-05; new stores: 1; new products: 1" in out
     assert err == ""
+
+
+def test_after_a_load_sqlite_knows_how_many_rows_its_tables_hold(load):
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL keeps its statistics by itself")
+
+    load("01 S1 P1 3", "02 S1 P1 4")
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT stat FROM sqlite_stat1 WHERE tbl = 'sales'")
+        assert cursor.fetchone()[0].split()[0] == "2"
