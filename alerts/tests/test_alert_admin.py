@@ -1,8 +1,6 @@
 """The pages of alerts: what to do is seen in the list, read on the page, and decided on a form with notes."""
 
 import datetime as dt
-import re
-from html import unescape
 
 import pytest
 from django.urls import reverse
@@ -12,7 +10,6 @@ from alerts import acting
 from alerts.models import MLAlert
 from alerts.reading import mark_read
 from alerts.tests.messages import an_alert
-from mlops.tests.ledger import a_version
 from shelfops.models import Membership
 from shelfops.refusals import Refusal
 from shelfops.tenancy import NotAllowed
@@ -108,15 +105,6 @@ def test_the_page_tells_the_facts_in_words(acme, charlie, client_of):
         assert text in page
     for code in ["drift_pct", "recent_mae", "None", "{&#x27;", "(&#x27;", "dedupe"]:
         assert code not in page
-
-
-@pytest.mark.parametrize("model_name", ["demand_forecast", ""])
-def test_the_page_leads_to_the_version_also_where_no_model_is_named(model_name, acme, charlie, client_of):
-    version, reader = a_version(acme), client_of(charlie)
-    page = read(reader, page_of(an_alert(acme, version=version.version, model_name=model_name)))
-    [link] = re.findall(r'href="([^"]*)" class="text-link">v1<', page)
-    assert f"customer={acme.slug}" in link
-    assert reader.get(unescape(link)).status_code == 200
 
 
 def test_opening_it_is_reading_it(acme, alice, charlie, client_of):

@@ -3,6 +3,7 @@
 import datetime as dt
 import re
 import shutil
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -377,3 +378,12 @@ def test_it_asks_the_database_a_bounded_number_of_questions(pending, bob, client
     client = client_of(bob)
     with django_assert_max_num_queries(19):
         client.get(PAGE)
+
+
+@pytest.mark.parametrize("model_name", ["demand_forecast", ""])
+def test_an_alert_leads_to_the_version_also_where_it_names_no_model(model_name, acme, charlie, client_of):
+    alert = an_alert(acme, version=a_version(acme).version, model_name=model_name)
+    page = client_of(charlie).get(reverse("admin:alerts_mlalert_change", args=[alert.pk])).content.decode()
+    [link] = re.findall(r'href="([^"]*)" class="text-link">v1<', page)
+    assert f"customer={acme.slug}" in link
+    assert client_of(charlie).get(unescape(link)).status_code == 200
