@@ -182,7 +182,7 @@ def a_version(customer: Customer, number: int) -> ModelVersion:
     )  # fmt: skip
     BacktestResult.objects.create(
         customer=customer, version=version, kind="holdout", origin=before, first_day=before, day=before, lead_band="1",
-        n=1, units=1, wape=0.5,
+        n=1, units=1, mae=0.5, wape=0.5,
     )  # fmt: skip
     return version
 
