@@ -45,7 +45,7 @@ WHERE shadow_predictions.id = found.id
     AND shadow_predictions.customer_id = %(customer)s AND shadow_predictions.forecast_date = %(day)s
     AND (shadow_predictions.actual_demand <> found.actual
         OR (shadow_predictions.actual_demand IS NULL) <> (found.actual IS NULL))
-"""  # noqa: S608
+"""  # noqa: S608  # no value from outside
 
 
 def due(customer: Customer, *, as_of: dt.date, until: dt.date) -> list[dt.date]:
