@@ -46,6 +46,7 @@ def at(place: Place) -> Iterator[None]:
 def copy(place: Place, name: str) -> Place:
     """The same rows and files under another name; nobody may be at work there."""
     with at(place):
+        _alone_on(place)
         connection.creation.clone_test_db(suffix=name, verbosity=0)
         database = connection.creation.get_test_db_clone_settings(name)["NAME"]
     artefacts = Path(place.artefacts).with_name(f"artefacts-{name}")
@@ -53,6 +54,16 @@ def copy(place: Place, name: str) -> Place:
     if Path(place.artefacts).exists():
         shutil.copytree(place.artefacts, artefacts)
     return Place(str(database), str(artefacts))
+
+
+def _alone_on(place: Place) -> None:
+    """PostgreSQL copies no database that somebody is connected to, and threads of earlier tests may still be."""
+    if connection.vendor == "postgresql":
+        with connection._nodb_cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND usename = current_user",
+                [place.database],
+            )
 
 
 def drop(place: Place) -> None:
