@@ -10,6 +10,7 @@ from mlforecast import MLForecast
 
 from benchmarks.measure import peak_mib, rounds, table
 from forecasting import features, predict, train
+from forecasting.outlook import Outlook
 from forecasting.panel import Panel, as_date, day_number
 from forecasting.tiers import tier_named
 from forecasting.tiers.base import Tier
@@ -119,7 +120,7 @@ def forecast_pair(panel: Panel, model: train.Model) -> tuple[float, float]:
     """Seconds for our 14 days and for mlforecast's with the same lags and booster, from the same recent history."""
     recent = panel.between(first_day=panel.last_day - model.tier.lag_days)
     frame = features.lag_frame(recent)
-    columns = features.future_columns(panel, model.tier, model.categories, 1)[:, 0]
+    columns = Outlook(panel).columns(model, np.arange(len(panel.items)), 1)[:, 0]
 
     def ours() -> None:
         predict.predict(model, panel, HORIZON)

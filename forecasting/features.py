@@ -128,17 +128,6 @@ def _columns(
     yield from (codes(panel.items, name, categories[name])[series] for name in tier.statics)
 
 
-def future_columns(panel: Panel, tier: Tier, categories: Categories, horizon: int) -> npt.NDArray[np.float32]:
-    """What is not a lag, for the days after the panel's last: series x horizon x columns."""
-    n = len(panel.items)
-    series = np.repeat(np.arange(n), horizon)
-    days = np.tile(panel.last_day + 1 + np.arange(horizon), n)
-    computed = tier.columns(panel, series, days, known.ahead(panel, horizon))
-    columns = [computed[name] for name in tier.column_names]
-    columns += [codes(panel.items, name, categories[name])[series] for name in tier.statics]
-    return np.stack(columns, axis=-1).reshape(n, horizon, len(columns)).astype(np.float32)
-
-
 def detect_feature_tier(transactions_df: pd.DataFrame) -> str:
     """`production` where its columns are there and filled and the history is long enough, else `cold_start`."""
     return tier_for(from_transactions(transactions_df))

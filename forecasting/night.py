@@ -13,8 +13,9 @@ import pandas as pd
 from django.db.models import Q
 
 from forecasting import sales, stored
+from forecasting.outlook import Outlook
 from forecasting.panel import Panel, day_number
-from forecasting.predict import predict, seasonal_naive
+from forecasting.predict import expected, seasonal_naive
 from forecasting.tiers import TIERS
 from forecasting.train import Model
 from mlops import intervals, routing
@@ -87,6 +88,11 @@ class Night:
         return sales.panel(self.customer, last_day=self.origin, since=since, plans_since=self.first_day, only=self.only)
 
     @cached_property
+    def outlook(self) -> Outlook:
+        """What the panel tells of the days after the origin, for whichever version."""
+        return Outlook(self.panel)
+
+    @cached_property
     def active(self) -> Mask:
         """Which series of the panel are forecast."""
         return self.panel.active(self.policy.active_days)
@@ -136,9 +142,14 @@ class Night:
 
         Columns: series (row of `panel.items`), lead, prediction, lower, upper; bounds are NaN without widths.
         """
-        model = model_of(version)
-        rows = predict(model, self.panel.select(series), horizon).drop(columns=["unique_id", "ds"])
-        rows["series"] = np.repeat(np.flatnonzero(series), horizon)
+        model, own = model_of(version), np.flatnonzero(series)
+        rows = pd.DataFrame(
+            {
+                "series": np.repeat(own, horizon),
+                "lead": np.tile(np.arange(1, horizon + 1, dtype=np.int16), len(own)),
+                "prediction": expected(model, self.outlook, horizon, own).ravel(),
+            }
+        )
         if model.widths is None:
             return rows.assign(lower=np.float32(np.nan), upper=np.float32(np.nan))
         banded = rows.assign(band=self.bands[rows["series"].to_numpy()])

@@ -10,6 +10,7 @@ import pandas as pd
 
 from forecasting import features
 from forecasting.known import before, last_seen
+from forecasting.outlook import Outlook
 from forecasting.panel import WEEK, Panel, day_number
 from forecasting.train import Model
 from mlops import intervals
@@ -31,22 +32,32 @@ class _Stepper:
         return self.model.predict(X)
 
 
+def expected(
+    model: Model, outlook: Outlook, horizon: int, series: npt.NDArray[np.integer] | None = None
+) -> npt.NDArray[np.float32]:
+    """Units of the `horizon` days after the outlook's last (series x horizon; finite, never negative).
+
+    `series` are rows of its `items` in ascending order; none named means all.
+    """
+    wanted = np.arange(len(outlook.panel.items)) if series is None else series
+    if not len(wanted):
+        return np.zeros((0, horizon), dtype=np.float32)
+    engine = outlook.lags(model.tier)
+    engine.models_ = {"prediction": _Stepper(model, outlook.columns(model, wanted, horizon))}
+    ids = None if series is None else wanted.tolist()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Found null values")  # a young series has no long lags yet
+        values = engine.predict(horizon, ids=ids)["prediction"].to_numpy(np.float32)
+    return values.reshape(len(wanted), horizon)
+
+
 def predict(model: Model, panel: Panel, horizon: int) -> pd.DataFrame:
     """The `horizon` days after the panel's last day for each of its series, in the order of `panel.items`.
 
     Columns: unique_id, ds, lead (1 = the next day), prediction (finite, never negative).
     """
-    if not len(panel.items):
-        return _long(panel.items["unique_id"], panel.last_day, horizon, np.zeros(0, dtype=np.float32))
-    recent = panel.between(first_day=panel.last_day - model.tier.lag_days)
-    columns = features.future_columns(panel, model.tier, model.categories, horizon)
-    engine = features.lag_engine(model.tier)
-    engine.preprocess(features.lag_frame(recent), dropna=False, static_features=[])
-    engine.models_ = {"prediction": _Stepper(model, columns)}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Found null values")  # a young series has no long lags yet
-        values = engine.predict(horizon)["prediction"].to_numpy(np.float32)
-    return _long(panel.items["unique_id"], panel.last_day, horizon, values)
+    values = expected(model, Outlook(panel), horizon)
+    return _long(panel.items["unique_id"], panel.last_day, horizon, values.ravel())
 
 
 def predict_active(model: Model, panel: Panel, origin: dt.date, horizon: int, active_days: int) -> pd.DataFrame:
