@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
@@ -112,8 +112,7 @@ def score_day(customer: Customer, day: dt.date, confirm: Callable[[], None] = la
         fresh = {key for key, version in versions.items() if version.train_end < day}
         scored = served[served["version"].isin(fresh)]
         beside = shadowed[shadowed["version"].isin(fresh - {*scored["version"]})]
-        results = [(versions[key], baseline, table) for key, baseline, table in _results([scored, beside], day)]
-        backtests.replace_day(versions.values(), day, results)
+        backtests.replace_day(customer, versions.values(), day, _results([scored, beside], day))
         actuals.put_scored(customer, day)
     excluded = _excluded(customer, day)
     if trained_on := int(served["n"].sum() - scored["n"].sum()):
@@ -135,15 +134,12 @@ def _versions(customer: Customer, day: dt.date, tables: list[pd.DataFrame]) -> d
     return ModelVersion.objects.in_bulk(keys)
 
 
-def _results(tables: list[pd.DataFrame], day: dt.date) -> Iterator[tuple[int, str, pd.DataFrame]]:
+def _results(tables: list[pd.DataFrame], day: dt.date) -> pd.DataFrame:
     """Each version's results of the day, and seasonal naive's on the same rows."""
-    for sums in tables:
-        for key in sorted({*sums["version"].tolist()}):
-            own = sums[sums["version"] == key].drop(columns="version")
-            yield key, "", backtests.one_day_ahead(tally.of_version(own), day)
-            naive = tally.of_naive(own)
-            if len(naive):
-                yield key, SEASONAL_NAIVE, backtests.one_day_ahead(naive, day)
+    sums = pd.concat(tables, ignore_index=True)
+    own, naive = tally.of_version(sums), tally.of_naive(sums)
+    both = [own.assign(baseline=""), naive.assign(baseline=SEASONAL_NAIVE)]
+    return backtests.one_day_ahead(pd.concat(both, ignore_index=True), day)
 
 
 def _excluded(customer: Customer, day: dt.date) -> dict[str, int]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from django.utils import timezone
 from mlops.metrics import COUNTS, METRICS, ratios, sums
 from mlops.models import BacktestResult, ModelPolicy, ModelVersion
 from shelfops import bulk
+from shelfops.models import Customer
 from shelfops.refusals import Refusal
 
 Predict = Callable[[dt.date, int], pd.DataFrame]
@@ -26,6 +28,7 @@ SCOPES = {
     BacktestResult.Scope.STORE: "store_id",
     BacktestResult.Scope.VELOCITY: "band",
 }
+WHOSE = ["version", "baseline"]
 GRAIN = ["ds", *SCOPES.values()]  # what all results can be added up from
 
 ONE_DAY_AHEAD = "1"  # the lead band
@@ -177,7 +180,7 @@ def results(rows: pd.DataFrame, lead_one: pd.DataFrame | None, policy: ModelPoli
     if lead_one is not None:
         bands[ONE_DAY_AHEAD] = lead_one
     parts = [
-        _by_scope(fine, by_day).assign(lead_band=label)
+        _by_scope(fine, by_day=by_day).assign(lead_band=label)
         for label, fine in ((label, _sums_by_grain(chosen)) for label, chosen in bands.items() if len(chosen))
         for by_day in (False, True)
     ]
@@ -185,28 +188,32 @@ def results(rows: pd.DataFrame, lead_one: pd.DataFrame | None, policy: ModelPoli
 
 
 def one_day_ahead(sums: pd.DataFrame, day: dt.date) -> pd.DataFrame:
-    """`results` of a single day one day ahead, of `metrics.sums` by store_id, department and band."""
+    """`results` of a single day one day ahead for several at once: with version and baseline, by which they differ.
+
+    `sums` are `metrics.sums` by version, baseline, store_id, department and band.
+    """
     dated = sums.assign(ds=pd.Timestamp(day), origin=pd.Timestamp(day) - pd.Timedelta(days=1))
-    return _by_scope(dated, by_day=False).assign(lead_band=ONE_DAY_AHEAD)
+    return _by_scope(dated, by_day=False, whose=WHOSE).assign(lead_band=ONE_DAY_AHEAD)
 
 
-def _by_scope(rows: pd.DataFrame, by_day: bool) -> pd.DataFrame:
-    """`rows` are sums by day and all scopes at once, with the first origin of each."""
+def _by_scope(rows: pd.DataFrame, *, by_day: bool, whose: Sequence[str] = ()) -> pd.DataFrame:
+    """`rows` are sums by day and all scopes at once, with the first origin of each; `whose` keeps several apart."""
     scopes: dict[BacktestResult.Scope, list[str]] = {BacktestResult.Scope.ALL: []}
     scopes |= {scope: [column] for scope, column in SCOPES.items()}
-    adding = [name for name in rows if name not in (*GRAIN, "origin")]
+    adding = [name for name in rows if name not in (*GRAIN, *whose, "origin")]
     parts = []
     for scope, column in scopes.items():
-        keys = [*column, "ds"] if by_day else column
+        keys = [*whose, *column, *(["ds"] if by_day else [])]
         groups = rows.groupby(keys, observed=True, sort=True) if keys else rows.groupby(np.zeros(len(rows)))
         table, ds = groups[adding].sum(), groups["ds"]
-        names = table.index.get_level_values(column[0]).astype(str) if column else ""
         table = table.assign(
-            origin=groups["origin"].min(), first_day=ds.min(), day=ds.max(), scope_type=scope.value, scope_value=names
+            origin=groups["origin"].min(), first_day=ds.min(), day=ds.max(), scope_type=scope.value, scope_value=""
         )
-        parts.append(table)
-    whole = pd.concat(parts, ignore_index=True)
-    return ratios(whole).join(whole[["origin", "first_day", "day", "scope_type", "scope_value"]])
+        for name in [*whose, *column]:
+            table["scope_value" if name in column else name] = table.index.get_level_values(name)
+        parts.append(table.astype({"scope_value": str}))
+    both = pd.concat(parts, ignore_index=True)
+    return ratios(both).join(both[["origin", "first_day", "day", "scope_type", "scope_value", *whose]])
 
 
 def _sums_by_grain(rows: pd.DataFrame) -> pd.DataFrame:
@@ -217,33 +224,29 @@ def _sums_by_grain(rows: pd.DataFrame) -> pd.DataFrame:
 
 def store(version: ModelVersion, table: pd.DataFrame, *, kind: BacktestResult.Kind, baseline: str = "") -> None:
     """Writes `results` into the ledger; what was scored before is replaced, since actuals may have been corrected."""
+    _write(table.assign(version=version.pk, baseline=baseline), version.customer_id, kind)
+
+
+def replace_day(customer: Customer, versions: Iterable[ModelVersion], day: dt.date, scored: pd.DataFrame) -> None:
+    """Writes the day's results of these versions (`one_day_ahead`) into the ledger; what is scored no more goes."""
+    daily = BacktestResult.objects.filter(version__in=versions, kind=BacktestResult.Kind.DAILY, day=day)
+    wanted = {*scored[[*WHOSE, "scope_type", "scope_value"]].itertuples(index=False, name=None)}
+    former = daily.order_by().values_list("pk", "version_id", "baseline", "scope_type", "scope_value")
+    if gone := [pk for pk, *key in former if tuple(key) not in wanted]:
+        BacktestResult.objects.filter(pk__in=gone).delete()
+    _write(scored, customer.pk, BacktestResult.Kind.DAILY)
+
+
+def _write(table: pd.DataFrame, customer: UUID, kind: BacktestResult.Kind) -> None:
+    """Results with the version and baseline that each is of."""
     same_in_all: dict[str, Any] = {
-        "customer_id": version.customer_id.hex,
-        "version_id": version.pk,
+        "customer_id": customer.hex,
         "kind": BacktestResult.Kind(kind).value,
-        "baseline": baseline,
         "created_at": timezone.now().strftime("%Y-%m-%d %H:%M:%S.%f"),
     }
-    named = table[[*METRICS, *DATES, "lead_band", "scope_type", "scope_value"]].assign(**same_in_all)
-    rows = pa.Table.from_pandas(named.astype(dict.fromkeys(COUNTS, "int64")), preserve_index=False)
+    named = table[[*METRICS, *DATES, "lead_band", "scope_type", "scope_value", *WHOSE]].assign(**same_in_all)
+    named = named.astype(dict.fromkeys(COUNTS, "int64")).rename(columns={"version": "version_id"})
+    rows = pa.Table.from_pandas(named, preserve_index=False)
     for name in DATES:
         rows = rows.set_column(rows.schema.get_field_index(name), name, rows[name].cast(pa.date32()))
     bulk.upsert(RESULTS, rows)
-
-
-def replace_day(
-    versions: Iterable[ModelVersion], day: dt.date, scored: Sequence[tuple[ModelVersion, str, pd.DataFrame]]
-) -> None:
-    """Writes the day's results of these versions by version and baseline; what is scored no more goes."""
-    daily = BacktestResult.objects.filter(version__in=versions, kind=BacktestResult.Kind.DAILY, day=day)
-    wanted = {
-        (version.pk, baseline, *scope)
-        for version, baseline, table in scored
-        for scope in zip(table["scope_type"], table["scope_value"], strict=True)
-    }
-    known = daily.order_by().values_list("pk", "version_id", "baseline", "scope_type", "scope_value")
-    gone = [pk for pk, *key in known if tuple(key) not in wanted]
-    if gone:
-        BacktestResult.objects.filter(pk__in=gone).delete()
-    for version, baseline, table in scored:
-        store(version, table, kind=BacktestResult.Kind.DAILY, baseline=baseline)
