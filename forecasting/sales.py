@@ -20,7 +20,6 @@ from shelfops.models import Customer
 from shelfops.refusals import Refusal
 
 FEED_STATES = {FeedDay.Status.COMPLETE: COMPLETE, FeedDay.Status.MISSING: MISSING, FeedDay.Status.CLOSED: CLOSED}
-READ_ROWS = 100_000
 DATES = ("ds", "known_at")
 
 
@@ -127,51 +126,39 @@ def _frame(rows: QuerySet[Any], first_field: str) -> pd.DataFrame:
 
 
 def read(rows: QuerySet[Any], columns: list[str]) -> pd.DataFrame:
-    """A query's rows as a frame, without an object per row: COPY on PostgreSQL, plain tuples on SQLite.
+    """A query's rows as a frame, without an object per row: the database writes them as CSV.
 
     Columns: store_pk and product_pk are integers, ds and known_at dates, all others float32 with NaN for NULL.
     """
     sql, params = rows.query.sql_with_params()
-    if connection.vendor == "postgresql":
-        return _copied(sql, params, columns)
-    # An expression comes as the text that SQLite stores, where a column of dates would be parsed row by row.
-    plain = ", ".join(f"{name} || ''" if name in DATES else name for name in columns)
-    with connection.cursor() as cursor:
-        cursor.execute(f"WITH found({', '.join(columns)}) AS ({sql}) SELECT {plain} FROM found", params)  # noqa: S608
-        # Python's objects take ten times the room of the numbers: never hold more than a part of them.
-        parts = [_typed([], columns)]
-        while rows := cursor.fetchmany(READ_ROWS):
-            parts.append(_typed(rows, columns))
-    return pd.concat(parts, ignore_index=True)
+    text = _copied(sql, params) if connection.vendor == "postgresql" else _printed(sql, params, columns)
+    if not text:
+        return pd.DataFrame({name: pd.Series(dtype=_pandas_type(name)) for name in columns})
+    table = pa.csv.read_csv(
+        pa.BufferReader(text),
+        read_options=pa.csv.ReadOptions(column_names=columns),
+        convert_options=pa.csv.ConvertOptions(
+            column_types={name: _arrow_type(name) for name in columns}, true_values=["t", "1"], false_values=["f", "0"]
+        ),
+    )
+    return pd.DataFrame({name: _numbers(table[name]) for name in columns}, copy=False)
 
 
-def _typed(rows: list[tuple[Any, ...]], columns: list[str]) -> pd.DataFrame:
-    table = pd.DataFrame.from_records(rows, columns=columns)
-    for name in columns:
-        if name in DATES:  # many rows, few days
-            codes, days = pd.factorize(table[name])
-            table[name] = days.to_numpy(dtype=_pandas_type(name))[codes]
-        else:
-            table[name] = table[name].to_numpy(dtype=_pandas_type(name))
-    return table
-
-
-def _copied(sql: str, params: tuple[Any, ...], columns: list[str]) -> pd.DataFrame:
+def _copied(sql: str, params: tuple[Any, ...]) -> bytes:
     out = io.BytesIO()
     with connection.cursor() as cursor:
         query = cursor.cursor.mogrify(sql, params).decode()
         cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT csv)", out)
-    if not out.tell():
-        return pd.DataFrame({name: pd.Series(dtype=_pandas_type(name)) for name in columns})
-    out.seek(0)
-    table = pa.csv.read_csv(
-        out,
-        read_options=pa.csv.ReadOptions(column_names=columns),
-        convert_options=pa.csv.ConvertOptions(
-            column_types={name: _arrow_type(name) for name in columns}, true_values=["t"], false_values=["f"]
-        ),
-    )
-    return pd.DataFrame({name: _numbers(table[name]) for name in columns}, copy=False)
+    return out.getvalue()
+
+
+def _printed(sql: str, params: tuple[Any, ...], columns: list[str]) -> bytes:
+    """What COPY would write, day by day, since SQLite has none."""
+    names, form = ", ".join(columns), ",".join(["%%s"] * len(columns))
+    lines = f"group_concat(printf('{form}', {names}), char(10))"
+    with connection.cursor() as cursor:
+        cursor.execute(f"WITH found({names}) AS ({sql}) SELECT {lines} FROM found GROUP BY ds", params)  # noqa: S608
+        return "\n".join(day for (day,) in cursor).encode()
 
 
 def _numbers(column: pa.ChunkedArray) -> npt.NDArray[Any]:
