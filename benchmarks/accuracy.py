@@ -9,7 +9,7 @@ from mlforecast.lag_transforms import RollingMean
 from xgboost import XGBRegressor
 
 from benchmarks.measure import benchmark_file, table
-from forecasting.evaluate import roll
+from forecasting.evaluate import Past, roll
 from forecasting.features import dates
 from forecasting.panel import Panel, as_date, day_number, from_transactions
 from forecasting.protocols import standard
@@ -85,7 +85,7 @@ def main() -> None:
     judged: dict[str, pd.DataFrame] = {}
     for tier in ("cold_start", "production"):
         model = standard(past, Recipe(tier), split, policy, lambda _stage: None).serving
-        rows = roll(model, panel, origins, horizon=STEP, policy=policy).rows
+        rows = roll(model, Past(panel, policy), origins, horizon=STEP, policy=policy).rows
         judged[f"ShelfOps, {tier}"] = intervals.apply(rows, model.widths) if model.widths else rows
     ours = judged["ShelfOps, production"]
     bare = ours.drop(columns=["lower", "upper"])

@@ -10,14 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from forecasting.outlook import Outlook, days_back
 from forecasting.panel import WEEK, Panel, as_date, day_number
-from forecasting.predict import predict, predict_lead_one, seasonal_naive
+from forecasting.predict import expected, predict_lead_one, seasonal_naive
 from forecasting.train import Model
 from mlops import backtests, intervals
 from mlops.models import ModelPolicy
 
 SEASONAL_NAIVE = "seasonal_naive"
 BAND_DAYS = 28
+MOST_ROWS_KEPT = 500_000  # of a panel; of a larger one the pasts together would take too much memory
 
 
 @dataclass(frozen=True)
@@ -38,33 +40,58 @@ class Judged:
         return self.rows[self.rows["lead"] <= decision_leads]
 
 
-def roll(model: Model, panel: Panel, origins: Sequence[dt.date], *, horizon: int, policy: ModelPolicy) -> Judged:
+class Past:
+    """A panel as it was known at earlier origins, worked out once for all models that are judged from there."""
+
+    def __init__(self, panel: Panel, policy: ModelPolicy) -> None:
+        self.panel, self._active_days = panel, policy.active_days
+        self._known: dict[dt.date, Known] = {}
+
+    def at(self, origin: dt.date) -> Known:
+        """What a night with this origin reads, of the series that were active then."""
+        known = self._known.get(origin) or self._read(origin)
+        if len(self.panel) <= MOST_ROWS_KEPT:
+            self._known[origin] = known
+        return known
+
+    def _read(self, origin: dt.date) -> Known:
+        last = day_number(origin)
+        begun = self.panel.start <= last
+        night = self.panel.between(last - days_back(self._active_days), last)
+        active = night.active(self._active_days)
+        return Known(Outlook(night.select(active)), np.flatnonzero(begun)[active])
+
+
+@dataclass(frozen=True)
+class Known:
+    """One origin: what forecasts are made of, and which rows of the whole panel's `items` its series are."""
+
+    outlook: Outlook
+    series: npt.NDArray[np.intp]
+
+
+def roll(model: Model, past: Past, origins: Sequence[dt.date], *, horizon: int, policy: ModelPolicy) -> Judged:
     """The model's forecasts from each origin for the series active then, with actuals and seasonal naive beside."""
 
     def at(origin: dt.date, days_ahead: int) -> pd.DataFrame:
-        return forecast_beside_naive(model, panel, origin, days_ahead, policy)
+        return forecast_beside_naive(model, past.at(origin), days_ahead)
 
-    forecasts = backtests.rolling(at, origins, horizon=horizon, last_day=as_date(panel.last_day))
-    return with_actuals(forecasts, panel, model, policy)
-
-
-def forecast_beside_naive(
-    model: Model, panel: Panel, origin: dt.date, days_ahead: int, policy: ModelPolicy
-) -> pd.DataFrame:
-    """One origin: series (row of `panel.items`), ds, prediction and naive, from sales up to the origin."""
-    begun = panel.start <= day_number(origin)
-    past = panel.between(last_day=day_number(origin))
-    active = past.active(policy.active_days)
-    past = past.select(active)
-    rows = predict(model, past, days_ahead).drop(columns=["unique_id", "lead"])
-    rows["naive"] = seasonal_naive(past, days_ahead)["prediction"].to_numpy()
-    rows["series"] = np.repeat(np.flatnonzero(begun)[active], days_ahead)
-    return rows
+    forecasts = backtests.rolling(at, origins, horizon=horizon, last_day=as_date(past.panel.last_day))
+    return with_actuals(forecasts, past.panel, model, policy)
 
 
-def judge(model: Model, panel: Panel, split: backtests.Split, policy: ModelPolicy) -> Judged:
+def forecast_beside_naive(model: Model, known: Known, days_ahead: int) -> pd.DataFrame:
+    """One origin: series (row of the whole panel's `items`), ds, prediction and naive, from sales up to the origin."""
+    rows = seasonal_naive(known.outlook.panel, days_ahead).rename(columns={"prediction": "naive"})
+    return rows.drop(columns=["unique_id", "lead"]).assign(
+        prediction=expected(model, known.outlook, days_ahead).ravel(), series=np.repeat(known.series, days_ahead)
+    )
+
+
+def judge(model: Model, past: Past, split: backtests.Split, policy: ModelPolicy) -> Judged:
     """The model on the whole hold-out: rolling origins, and every day one day ahead."""
-    rolled = roll(model, panel, split.origins, horizon=policy.horizon_days, policy=policy)
+    panel = past.panel
+    rolled = roll(model, past, split.origins, horizon=policy.horizon_days, policy=policy)
     batch = predict_lead_one(model, panel, split.holdout_start, split.last_day, policy.active_days)
     batch["series"] = pd.Index(panel.items["unique_id"]).get_indexer(batch["unique_id"].astype(str))
     batch["naive"] = _week_before(panel, batch)

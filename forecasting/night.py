@@ -13,10 +13,9 @@ import pandas as pd
 from django.db.models import Q
 
 from forecasting import sales, stored
-from forecasting.outlook import Outlook
+from forecasting.outlook import Outlook, days_back
 from forecasting.panel import Panel, day_number
 from forecasting.predict import expected, seasonal_naive
-from forecasting.tiers import TIERS
 from forecasting.train import Model
 from mlops import intervals, routing
 from mlops.models import ModelPolicy, ModelVersion, RoutingRule
@@ -83,8 +82,7 @@ class Night:
     @cached_property
     def panel(self) -> Panel:
         """Every series up to the origin, as far back as any feature looks, with the plans for the days after it."""
-        back = max(self.policy.active_days, BAND_DAYS, *(tier.lookback_days for tier in TIERS.values()))
-        since = self.origin - dt.timedelta(days=back)
+        since = self.origin - dt.timedelta(days=max(BAND_DAYS, days_back(self.policy.active_days)))
         return sales.panel(self.customer, last_day=self.origin, since=since, plans_since=self.first_day, only=self.only)
 
     @cached_property

@@ -9,10 +9,16 @@ from mlforecast import MLForecast
 from forecasting import known
 from forecasting.features import lag_engine, lag_frame
 from forecasting.panel import Panel
+from forecasting.tiers import TIERS
 from forecasting.tiers.base import Tier, codes
 from forecasting.train import Model
 
 Floats = npt.NDArray[np.float32]
+
+
+def days_back(active_days: int) -> int:
+    """How many days before the last one a forecast may depend on, of whichever tier its model is."""
+    return max(active_days, *(tier.lookback_days for tier in TIERS.values()))
 
 
 class Outlook:

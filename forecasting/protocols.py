@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from forecasting.evaluate import Judged, beside_champion, calibrated, judge, roll, with_intervals
+from forecasting.evaluate import Judged, Past, beside_champion, calibrated, judge, roll, with_intervals
 from forecasting.panel import Panel
 from forecasting.train import Model, Recipe, fit, target_rows, threads
 from mlops import backtests
@@ -31,6 +31,7 @@ class Fitted:
     serving: Model
     judged: Judged
     split: backtests.Split
+    past: Past
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,13 @@ def standard(panel: Panel, recipe: Recipe, split: backtests.Split, policy: Model
     stage("fitting the days before the hold-out")
     evaluation = next(models)
     stage("forecasting the hold-out")
-    judged = judge(evaluation, panel, split, policy)
+    past = Past(panel, policy)
+    judged = judge(evaluation, past, split, policy)
     backtests.no_day_scored_was_trained_on(judged.rows["ds"], split.holdout_start, evaluation.last_target)
     widths, judged = calibrated(judged, policy)
     stage("fitting up to the last day")
     serving = next(models)
-    return Fitted(replace(evaluation, widths=widths), replace(serving, widths=widths), judged, split)
+    return Fitted(replace(evaluation, widths=widths), replace(serving, widths=widths), judged, split, past)
 
 
 def _fits(panel: Panel, recipe: Recipe, windows: Sequence[Window]) -> Iterator[Model]:
@@ -91,7 +93,7 @@ def _fits(panel: Panel, recipe: Recipe, windows: Sequence[Window]) -> Iterator[M
 def beside_standard(fitted: Fitted, champion: Champion, panel: Panel, policy: ModelPolicy) -> pd.DataFrame:
     """The fit's deciding rows beside the champion's recipe on its own window, on identical rows."""
     model = champion.before(fitted.split.cutoff, fitted.split.holdout_days, panel)
-    judged = roll(model, panel, fitted.split.origins, horizon=policy.decision_leads, policy=policy)
+    judged = roll(model, fitted.past, fitted.split.origins, horizon=policy.decision_leads, policy=policy)
     backtests.no_day_scored_was_trained_on(judged.rows["ds"], fitted.split.holdout_start, model.last_target)
     judged = with_intervals(judged, model.widths) if model.widths else calibrated(judged, policy)[1]
     return beside_champion(fitted.judged, judged, policy.decision_leads)
@@ -103,11 +105,11 @@ def emergency(panel: Panel, recipe: Recipe, split: backtests.Split, policy: Mode
     back = dt.timedelta(days=policy.emergency_train_days - 1)
     windows = [(origin - back, origin) for origin in split.origins]
     models = _fits(panel, recipe, [*windows, (split.serving_start, split.last_day)])
-    parts, excluded, first_fit = [], 0, None
+    parts, excluded, first_fit, past = [], 0, None, Past(panel, policy)
     for origin in split.origins:
         model = next(models)
         first_fit = first_fit or model
-        judged = roll(model, panel, [origin], horizon=backtests.EMERGENCY_LEADS, policy=policy)
+        judged = roll(model, past, [origin], horizon=backtests.EMERGENCY_LEADS, policy=policy)
         backtests.no_day_scored_was_trained_on(judged.rows["ds"], origin + dt.timedelta(days=1), model.last_target)
         parts.append(judged.rows)
         excluded += judged.excluded
@@ -118,7 +120,7 @@ def emergency(panel: Panel, recipe: Recipe, split: backtests.Split, policy: Mode
     widths, judged = calibrated(Judged(rows, excluded), policy)
     stage("fitting up to the last day")
     serving = next(models)
-    return Fitted(replace(first_fit, widths=widths), replace(serving, widths=widths), judged, split)
+    return Fitted(replace(first_fit, widths=widths), replace(serving, widths=widths), judged, split, past)
 
 
 def beside_emergency(
@@ -126,7 +128,7 @@ def beside_emergency(
 ) -> pd.DataFrame:
     """The fit's rows beside the champion's logged forecasts of the same origin and lead, else recomputed ones."""
     model = champion.before(fitted.split.cutoff, fitted.split.holdout_days, panel)
-    judged = roll(model, panel, fitted.split.origins, horizon=backtests.EMERGENCY_LEADS, policy=policy)
+    judged = roll(model, fitted.past, fitted.split.origins, horizon=backtests.EMERGENCY_LEADS, policy=policy)
     judged = with_intervals(judged, model.widths) if model.widths else calibrated(judged, policy)[1]
     known = logged(list(fitted.split.origins), backtests.EMERGENCY_LEADS)
     if len(known):

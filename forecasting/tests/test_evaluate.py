@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from forecasting import predict as forecasts
-from forecasting.evaluate import calibrated, judge, roll, weekly_difference
+from forecasting.evaluate import Past, calibrated, judge, roll, weekly_difference
 from forecasting.panel import as_date, day_number
 from forecasting.tests.synthetic import LAST, shop_panel
 from forecasting.train import Recipe, fit
@@ -45,7 +45,7 @@ def test_seasonal_naive_of_a_series_younger_than_a_week_is_zero_where_nothing_is
 
 def test_every_origin_knows_its_own_past_only(panel, model):
     origins = (CUTOFF, CUTOFF + dt.timedelta(days=7))
-    rows = roll(model, panel, origins, horizon=7, policy=POLICY).rows
+    rows = roll(model, Past(panel, POLICY), origins, horizon=7, policy=POLICY).rows
 
     alone = forecasts.predict(model, panel.between(last_day=day_number(origins[1])), 7)
     second = rows[rows["origin"].dt.date == origins[1]]
@@ -53,7 +53,7 @@ def test_every_origin_knows_its_own_past_only(panel, model):
 
 
 def test_the_actual_of_a_row_is_what_was_sold_that_day(panel, model):
-    rows = roll(model, panel, (CUTOFF,), horizon=14, policy=POLICY).rows
+    rows = roll(model, Past(panel, POLICY), (CUTOFF,), horizon=14, policy=POLICY).rows
 
     sold = dict(zip(zip(panel.unique_ids(panel.series), panel.days, strict=True), panel.y, strict=True))
     for row in rows.sample(50, random_state=1).itertuples():
@@ -62,7 +62,9 @@ def test_the_actual_of_a_row_is_what_was_sold_that_day(panel, model):
 
 def test_days_that_are_not_covered_are_counted_and_not_scored(panel, model):
     holes = panel.days == panel.last_day
-    judged = roll(model, replace(panel, observed=~holes), (LAST - dt.timedelta(days=3),), horizon=3, policy=POLICY)
+    judged = roll(
+        model, Past(replace(panel, observed=~holes), POLICY), (LAST - dt.timedelta(days=3),), horizon=3, policy=POLICY
+    )
 
     assert judged.excluded == len(panel.items)
     assert judged.rows["ds"].max().date() == as_date(panel.last_day - 1)
@@ -72,7 +74,7 @@ def test_an_origin_at_which_nothing_was_active_adds_no_rows(panel, model):
     dark = panel.days <= day_number(CUTOFF)
     origins = (CUTOFF, CUTOFF + dt.timedelta(days=7))
 
-    rows = roll(model, replace(panel, observed=~dark), origins, horizon=7, policy=POLICY).rows
+    rows = roll(model, Past(replace(panel, observed=~dark), POLICY), origins, horizon=7, policy=POLICY).rows
 
     assert rows["origin"].dt.date.unique().tolist() == [origins[1]]
 
@@ -102,7 +104,7 @@ def test_the_scale_of_mase_is_the_weekly_difference_in_training(panel):
 def judged(panel, model):
     split = backtests.split(as_date(int(panel.start.min())), LAST, POLICY)
     split = replace(split, cutoff=CUTOFF, holdout_start=CUTOFF + dt.timedelta(days=1), origins=(CUTOFF,))
-    return judge(model, panel, split, POLICY)
+    return judge(model, Past(panel, POLICY), split, POLICY)
 
 
 def test_the_hold_out_is_forecast_one_day_ahead_on_every_day(judged, panel):
