@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +38,8 @@ PERCENT = {
     "refitting at each origin of the last week": 10,
     "forecasting the hold-out": 35,
     "fitting up to the last day": 45,
-    "registering": 75,
-    "comparing with the champion": 85,
+    "comparing with the champion": 75,
+    "registering": 90,
     "deciding": 98,
 }
 
@@ -143,17 +144,19 @@ def _train(
     fit_and_judge = protocols.emergency if order.rule.emergency else protocols.standard
     fitted = fit_and_judge(panel, recipe, task.split, policy, stopwatch.stage)
 
-    stopwatch.stage("registering")
-    trained = stored.trained(fitted, panel, order.as_of, policy, products)
-    registry.store_files(customer, trained.files)
-
     stopwatch.stage("comparing with the champion")
-    learned_from = segments.cut(whole, champion.segment, policy) if champion else None
-    rows = rivals.beside(champion, fitted, panel, order, policy, own_panel=learned_from)
-    results = stored.results(fitted.judged, policy)
-    if champion and rows["champion"].notna().all():  # unknown is not written as scored
-        results[champion.version] = stored.champion_results(rows, policy)
-    compared = comparison.compare(rows, level=policy.bootstrap_level)
+    with ThreadPoolExecutor(1) as aside:  # one core compares while the other explains
+        explained = aside.submit(stored.importances, fitted.serving, panel)
+        learned_from = segments.cut(whole, champion.segment, policy) if champion else None
+        rows = rivals.beside(champion, fitted, panel, order, policy, own_panel=learned_from)
+        compared = comparison.compare(rows, level=policy.bootstrap_level)
+        results = stored.results(fitted.judged, policy)
+        if champion and rows["champion"].notna().all():  # unknown is not written as scored
+            results[champion.version] = stored.champion_results(rows, policy)
+
+    stopwatch.stage("registering")
+    trained = stored.trained(fitted, panel, order.as_of, policy, products, explained.result())
+    registry.store_files(customer, trained.files)
     return Produced(trained, champion, results, _decide(compared, order, task, customer, policy))
 
 

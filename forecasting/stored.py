@@ -27,7 +27,12 @@ EVALUATION, SERVING, PREVIEW = "evaluation-", "serving-", "preview.parquet"
 
 
 def trained(
-    fitted: Fitted, panel: Panel, as_of: dt.date, policy: ModelPolicy, products: Sequence[str] = ()
+    fitted: Fitted,
+    panel: Panel,
+    as_of: dt.date,
+    policy: ModelPolicy,
+    products: Sequence[str],
+    explained: Sequence[explain.Importance],
 ) -> registry.Trained:
     """What the registry keeps of a fit: where it comes from, how it did, both boosters, importances and the preview."""
     files = {SERVING + name: data for name, data in fitted.serving.files().items()}
@@ -44,7 +49,7 @@ def trained(
         data_hash=data_hash(panel),
         files=files,
         metrics=summary(fitted, policy.decision_leads),
-        importances=[asdict(one) for one in importances(fitted.serving, panel)],
+        importances=[asdict(one) for one in explained],
     )
 
 
