@@ -110,7 +110,7 @@ class ProposeForm(forms.Form):
         if strange := [key for key in wanted if parts(key)[0] != Kind(kind)]:
             names = ", ".join(in_words(key) for key in strange)
             raise forms.ValidationError(f"Tick segments of the kind chosen above only, not {names}.")
-        there_are = [key for key, _ in self.fields["segments"].choices]  # type: ignore[attr-defined]
+        there_are = [key for key, _ in self.fields["segments"].choices]  # type: ignore[attr-defined]  # as above
         if kind and not any(parts(key)[0] == Kind(kind) for key in there_are):
             raise forms.ValidationError(
                 f"There are no segments {SEGMENTATIONS[Kind(kind)]} yet: {HOW_TO_GET[Kind(kind)]}"

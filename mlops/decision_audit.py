@@ -106,7 +106,7 @@ def _left_open(alerts: "QuerySet[MLAlert]") -> Iterator[Fault]:
         message = f"It still asks about {alert.version}, which was reviewed."
         return Fault("alert_left_open", _name(alert), message, "Dismiss it: the decision stands.")
 
-    yield from each(alerts.open().filter(Exists(_review_of_its_version()), alert_type__in=REVIEWED), tell)  # type: ignore[attr-defined]
+    yield from each(alerts.open().filter(Exists(_review_of_its_version()), alert_type__in=REVIEWED), tell)  # type: ignore[attr-defined]  # typed as a plain query
 
 
 def _against_incident(alerts: "QuerySet[MLAlert]") -> Iterator[Fault]:
@@ -126,7 +126,7 @@ def _against_incident(alerts: "QuerySet[MLAlert]") -> Iterator[Fault]:
     )
 
     def tell(alert: MLAlert) -> Fault:
-        found = alert.incident_outcome or alert.incident_status or "unknown"  # type: ignore[attr-defined]
+        found = alert.incident_outcome or alert.incident_status or "unknown"  # type: ignore[attr-defined]  # annotated above
         message = f"It is {alert.decision or 'open'}, and its incident is {found.replace('_', ' ')}."
         return Fault("alert_against_incident", _name(alert), message, TAMPERED)
 

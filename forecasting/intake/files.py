@@ -222,7 +222,7 @@ def _as_text(table: pa.Table) -> Iterator[list[str]]:
 def _binary(path: Path) -> IO[bytes]:
     with path.open("rb") as file:
         zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if zipped else path.open("rb")  # type: ignore[return-value]
+    return gzip.open(path) if zipped else path.open("rb")  # type: ignore[return-value]  # reads as IO[bytes] does
 
 
 def _text(path: Path) -> io.TextIOWrapper:

@@ -35,4 +35,4 @@ def shop(
 
 def shop_panel(country: str = "US", **options: int | dt.date) -> Panel:
     """The shop as a panel."""
-    return from_transactions(shop(**options), country=country)  # type: ignore[arg-type]
+    return from_transactions(shop(**options), country=country)  # type: ignore[arg-type]  # options of any kind

@@ -52,6 +52,6 @@ def day(number: int) -> dt.date:
 
 def judged(test: ShadowTest, days: int = 14, **options: object) -> ShadowTest:
     """The test after so many nights, which were scored on the morning after the last."""
-    shadow_nights(test, days, **{"per_day": 6, **options})  # type: ignore[arg-type]
+    shadow_nights(test, days, **{"per_day": 6, **options})  # type: ignore[arg-type]  # options of any kind
     [done] = shadow.evaluate_due(test.customer, test.started_on + dt.timedelta(days=days))
     return done
