@@ -90,11 +90,14 @@ def _days_due(night: Night, test: ShadowTest) -> list[dt.date]:
 
 @dataclass(frozen=True)
 class _Beside:
-    """One day: what served, in the order of the panel, and which segment each series falls under."""
+    """One day: what served, in the order of the panel, what was routed, and what decides which segment a series falls
+    under."""
 
     night: Night
     day: dt.date
     served: pd.DataFrame
+    routed: set[str]
+    kinds: pd.DataFrame
 
     @classmethod
     def of(cls, night: Night, day: dt.date) -> "_Beside":
@@ -102,13 +105,15 @@ class _Beside:
         table = pd.DataFrame.from_records(rows.iterator(chunk_size=10_000), columns=SERVED)
         keys = pd.MultiIndex.from_frame(night.keys)
         table["series"] = keys.get_indexer(pd.MultiIndex.from_frame(table[["store_id", "product_id"]]))
-        return cls(night, day, table[table["series"] >= 0].set_index("series").sort_index())
+        served = table[table["series"] >= 0].set_index("series").sort_index()
+        routed = {rule.segment for rule in routing.rules_on(night.customer, day)}
+        return cls(night, day, served, routed, night.segments(day))
 
     def falling_under(self, version: ModelVersion) -> Mask:
         """The series that served and that the version would serve as a champion, of the products it was trained for."""
         segment = version.segment
-        segments = sorted({segment, *(rule.segment for rule in routing.rules_on(self.night.customer, self.day))})
-        chosen = routing.resolve(segments, self.night.segments(self.day))
+        segments = sorted({segment, *self.routed})
+        chosen = routing.resolve(segments, self.kinds)
         served = np.zeros(len(chosen), dtype=bool)
         served[self.served.index] = True
         if version.products:
