@@ -45,25 +45,25 @@ class Past:
 
     def __init__(self, panel: Panel, policy: ModelPolicy) -> None:
         self.panel, self._active_days = panel, policy.active_days
-        self._known: dict[dt.date, Known] = {}
+        self._known: dict[dt.date, Origin] = {}
 
-    def at(self, origin: dt.date) -> Known:
+    def at(self, origin: dt.date) -> Origin:
         """What a night with this origin reads, of the series that were active then."""
         known = self._known.get(origin) or self._read(origin)
         if len(self.panel) <= MOST_ROWS_KEPT:
             self._known[origin] = known
         return known
 
-    def _read(self, origin: dt.date) -> Known:
+    def _read(self, origin: dt.date) -> Origin:
         last = day_number(origin)
         begun = self.panel.start <= last
         night = self.panel.between(last - days_back(self._active_days), last)
         active = night.active(self._active_days)
-        return Known(Outlook(night.select(active)), np.flatnonzero(begun)[active])
+        return Origin(Outlook(night.select(active)), np.flatnonzero(begun)[active])
 
 
 @dataclass(frozen=True)
-class Known:
+class Origin:
     """One origin: what forecasts are made of, and which rows of the whole panel's `items` its series are."""
 
     outlook: Outlook
@@ -80,11 +80,11 @@ def roll(model: Model, past: Past, origins: Sequence[dt.date], *, horizon: int, 
     return with_actuals(forecasts, past.panel, model, policy)
 
 
-def forecast_beside_naive(model: Model, known: Known, days_ahead: int) -> pd.DataFrame:
+def forecast_beside_naive(model: Model, origin: Origin, days_ahead: int) -> pd.DataFrame:
     """One origin: series (row of the whole panel's `items`), ds, prediction and naive, from sales up to the origin."""
-    rows = seasonal_naive(known.outlook.panel, days_ahead).rename(columns={"prediction": "naive"})
+    rows = seasonal_naive(origin.outlook.panel, days_ahead).rename(columns={"prediction": "naive"})
     return rows.drop(columns=["unique_id", "lead"]).assign(
-        prediction=expected(model, known.outlook, days_ahead).ravel(), series=np.repeat(known.series, days_ahead)
+        prediction=expected(model, origin.outlook, days_ahead).ravel(), series=np.repeat(origin.series, days_ahead)
     )
 
 

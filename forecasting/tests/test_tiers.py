@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from forecasting import features
+from forecasting.outlook import Outlook
 from forecasting.panel import Panel, day_number, from_transactions
-from forecasting.predict import predict, predict_active, predict_lead_one
+from forecasting.predict import expected, predict, predict_active, predict_lead_one
 from forecasting.tests.synthetic import LAST, shop, shop_panel
 from forecasting.tiers import TIERS, UnknownTier, tier_named
 from forecasting.train import Model, NothingToLearn, Recipe, fit
@@ -145,6 +146,26 @@ def test_one_day_ahead_is_the_same_alone_and_in_a_batch_for_slow_sellers(tier, p
 
     assert len(batch) > len(panel.items) / 2
     np.testing.assert_array_equal(batch["prediction"], alone["prediction"])
+
+
+def test_models_that_share_an_outlook_say_what_each_says_alone(tier, panel, models):
+    both = (models[tier], trained(panel, tier, LAST))
+    few, outlook = np.array([1, 4, 5]), Outlook(panel)
+    chosen = np.isin(np.arange(len(panel.items)), few)
+
+    together = [
+        expected(model, outlook, horizon, series)
+        for horizon, series in ((1, few), (14, None), (7, few))  # longer than what is worked out already, and shorter
+        for model in both
+    ]
+
+    alone = [
+        predict(model, part, horizon)["prediction"].to_numpy().reshape(-1, horizon)
+        for horizon, part in ((1, panel.select(chosen)), (14, panel), (7, panel.select(chosen)))
+        for model in both
+    ]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_a_step_ahead_sees_the_features_of_that_day(tier, panel, models):
