@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Any, cast
 
-from csp.constants import SELF
-from csp.decorators import csp_replace
 from django.db.models import Case, F, IntegerField, Value, When
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
@@ -13,6 +11,7 @@ from django.views.decorators.http import conditional_page, require_safe
 from alerts.models import MLAlert
 from alerts.reading import open_by_severity
 from shelfops.models import User
+from shelfops.own_pages import own_scripts_only
 from shelfops.scoped_admin import customer_ids
 from shelfops.tenancy import Action, scope
 
@@ -71,7 +70,7 @@ def menu(request: HttpRequest) -> Menu:
     return Menu(counts, shown)
 
 
-@csp_replace({"script-src": [SELF], "style-src": [SELF]})
+@own_scripts_only
 @require_safe
 @conditional_page
 def show(request: HttpRequest) -> HttpResponse:

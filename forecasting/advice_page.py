@@ -3,46 +3,37 @@
 from typing import Any, cast
 from urllib.parse import urlencode
 
-from csp.constants import SELF
-from csp.decorators import csp_replace
 from django.contrib import admin
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from forecasting import advice
-from forecasting.kept import kept
+from forecasting import advice, prepared
 from mlops.figures import UNKNOWN, Row, Table, figure, percent
 from shelfops import tenancy
 from shelfops.models import Customer, User
+from shelfops.own_pages import for_one, own_scripts_only
 from shelfops.tenancy import Action
 
 COLOURS = {"worth_a_trial": "success", "too_little_data": "warning", "has_its_own": "info"}
 
 
-@csp_replace({"script-src": [SELF], "style-src": [SELF]})
+@own_scripts_only
 @require_safe
 def show(request: HttpRequest) -> HttpResponse:
     """Who has several customers names one; a customer of others is not found."""
-    wanted = {"slug": slug} if (slug := request.GET.get("customer")) else {}
-    customers = list(tenancy.customers_of(request.user).filter(**wanted).order_by("name"))
-    if not customers:
-        raise Http404("There is no such customer.")
-    if len(customers) > 1:
-        context = {"title": "Models of their own: for whose departments?", "customers": customers}
-        return render(request, "which_customer.html", context, status=300)
-    return render(request, "segment_advice.html", _context(customers[0], cast(User, request.user)))
+    return for_one(request, "Models of their own: for whose departments?", _page)
 
 
 view = admin.site.admin_view(show)
 
 
-def _context(customer: Customer, user: User) -> dict[str, Any]:
-    report = kept(customer, "advice", lambda: advice.advise(customer))
-    may = tenancy.allowed(user, customer, Action.PROPOSE_EXPERIMENT)
+def _page(request: HttpRequest, customer: Customer) -> HttpResponse:
+    report = prepared.advice_of(customer).answer()
+    may = tenancy.allowed(cast(User, request.user), customer, Action.PROPOSE_EXPERIMENT)
     departments = report["departments"]
-    return {
+    context = {
         "customer": customer,
         "report": report,
         "departments": [_department(one, customer if may else None) for one in departments],
@@ -51,6 +42,7 @@ def _context(customer: Customer, user: User) -> dict[str, Any]:
         "demand": _demand(report),
         "shadow": _shadow(departments),
     }
+    return render(request, "segment_advice.html", context)
 
 
 def _department(one: advice.Facts, customer: Customer | None) -> dict[str, Any]:

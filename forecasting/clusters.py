@@ -104,17 +104,80 @@ class Proposal:
             "left_out": list(self.left_out),
         }
 
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> Proposal:
+        """What `as_json` has said, its days as text or not."""
+        clusters = [
+            Cluster(one["name"], tuple(one["stores"]), tuple(Trait(**trait) for trait in one["traits"]))
+            for one in kept["clusters"]
+        ]
+        first_day, last_day = (dt.date.fromisoformat(str(kept[name])) for name in ("first_day", "last_day"))
+        silhouettes = {int(k): value for k, value in kept["silhouettes"].items()}
+        return cls(
+            kept["k"], kept["silhouette"], silhouettes, tuple(clusters), tuple(kept["left_out"]), first_day, last_day
+        )
+
+
+@dataclass(frozen=True)
+class Sold:
+    """The traits of the stores that sold in the window, and those that did not."""
+
+    features: pd.DataFrame
+    left_out: tuple[str, ...]
+    first_day: dt.date
+    last_day: dt.date
+
+    def proposal(self, k: int | None) -> Proposal:
+        chosen, silhouettes, labels = divide(self.features, k)
+        found = describe(self.features, labels)
+        return Proposal(
+            chosen, silhouettes[chosen], silhouettes, found, self.left_out, self.first_day, self.last_day
+        )  # fmt: skip
+
 
 def propose(customer: Customer, *, k: int | None = None) -> Proposal:
     """Clusters by the sales of the policy's training window; `k` by the best silhouette unless it is given."""
+    return _sold(customer).proposal(k)
+
+
+def propose_each(customer: Customer) -> dict[str, dict[str, Any]]:
+    """As JSON what each number proposes, under "" the best one; or why a number proposes nothing."""
+    numbers = (None, *range(LEAST_K, MOST_K + 1))
+    try:
+        sold = _sold(customer)
+    except Refusal as nothing:
+        return {_key(k): {"nothing": str(nothing)} for k in numbers}
+    found = {}
+    for k in numbers:
+        try:
+            found[_key(k)] = sold.proposal(k).as_json()
+        except NothingToCluster as nothing:
+            found[_key(k)] = {"nothing": str(nothing)}
+    return found
+
+
+def _key(k: int | None) -> str:
+    return str(k or "")
+
+
+def proposed(each: Mapping[str, Mapping[str, Any]], k: int | None) -> Proposal:
+    """One of what `propose_each` has found. Raises NothingToCluster."""
+    found = each[_key(k)]
+    if "nothing" in found:
+        raise NothingToCluster(found["nothing"])
+    return Proposal.from_json(found)
+
+
+def _sold(customer: Customer) -> Sold:
     policy = ModelPolicy.of(customer)
     last_day = sales.last_complete_day(customer, customer.today(), policy)
     first_day = last_day - dt.timedelta(days=policy.train_days - 1)
-    features = store_features(sales.panel(customer, last_day=last_day, since=first_day, plans_since=last_day))
-    chosen, silhouettes, labels = divide(features, k)
-    clusters = describe(features, labels)
+    panel = sales.panel(customer, last_day=last_day, since=first_day, plans_since=last_day)
+    if panel.items.empty:
+        raise NothingToCluster(f"Nothing was sold from {first_day} to {last_day}. Load sales first.")
+    features = store_features(panel)
     left_out = sorted(set(catalogue.store_ids(customer)) - set(features.index))
-    return Proposal(chosen, silhouettes[chosen], silhouettes, clusters, tuple(left_out), first_day, last_day)
+    return Sold(features, tuple(left_out), first_day, last_day)
 
 
 # --- What tells stores apart

@@ -2,41 +2,32 @@
 
 from typing import Any, cast
 
-from csp.constants import SELF
-from csp.decorators import csp_replace
 from django.contrib import admin, messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from forecasting import clusters
+from forecasting import clusters, prepared
 from forecasting.clusters import LEAST_K, MOST_K, BadNames, Proposal
-from forecasting.kept import kept
 from forecasting.models import Store
 from mlops.figures import Table
 from mlops.models import ModelVersion
 from mlops.routing import Kind
 from shelfops import tenancy
 from shelfops.models import Customer, User
+from shelfops.own_pages import for_one, own_scripts_only
 from shelfops.refusals import Refusal
 from shelfops.tenancy import Action
 
 RIGHT = Action.LOAD_DATA
 
 
-@csp_replace({"script-src": [SELF], "style-src": [SELF]})
+@own_scripts_only
 @require_http_methods(["GET", "HEAD", "POST"])
 def show(request: HttpRequest) -> HttpResponse:
     """Who has several customers names one; a customer of others is not found."""
-    wanted = {"slug": slug} if (slug := request.GET.get("customer")) else {}
-    customers = list(tenancy.customers_of(request.user).filter(**wanted).order_by("name"))
-    if not customers:
-        raise Http404("There is no such customer.")
-    if len(customers) > 1:
-        context = {"title": "Clusters of stores: for whom?", "customers": customers}
-        return render(request, "which_customer.html", context, status=300)
-    return _accept(request, customers[0]) if request.method == "POST" else _page(request, customers[0])
+    return for_one(request, "Clusters of stores: for whom?", _accept if request.method == "POST" else _page)
 
 
 view = admin.site.admin_view(show)
@@ -71,7 +62,7 @@ def _page(
     k = k or _number(request.GET.get("k"))
     context: dict[str, Any] = {"customer": customer, "refusal": refusal, "numbers": range(LEAST_K, MOST_K + 1)}
     try:
-        proposal = kept(customer, f"clusters:{k}", lambda: clusters.propose(customer, k=k))
+        proposal = clusters.proposed(prepared.clusters_of(customer).answer(), k)
     except Refusal as nothing:
         return render(request, "store_clusters.html", {**context, "nothing": str(nothing)}, status=code)
     able = " or ".join(role.label for role, rights in tenancy.MATRIX.items() if RIGHT in rights)

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from typing import Any, cast
 from uuid import UUID
 
-from csp.constants import SELF
-from csp.decorators import csp_replace
 from django.contrib import admin, messages
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
@@ -13,15 +11,15 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from forecasting import experiment_orders, experiment_runs
-from forecasting.kept import kept
 from mlops import experiment_facts, experiments
 from mlops.addresses import life_url
 from mlops.experiment_forms import ApproveForm, CompleteForm, ReasonForm, StepForm
-from mlops.experiment_results import results_of, tests_of, versions_of
+from mlops.experiment_results import question, tests_of, versions_of
 from mlops.experiments import FourEyes, Status, WrongStep
 from mlops.models import ModelExperiment, ModelPolicy, ModelVersion
 from shelfops import tenancy
 from shelfops.models import JobRun, User
+from shelfops.own_pages import own_scripts_only
 from shelfops.refusals import Refusal
 from shelfops.tenancy import Action
 from shelfops.told import told
@@ -52,7 +50,7 @@ DONE = {
 }
 
 
-@csp_replace({"script-src": [SELF], "style-src": [SELF]})
+@own_scripts_only
 @require_http_methods(["GET", "HEAD", "POST"])
 def show(request: HttpRequest, experiment_id: UUID) -> HttpResponse:
     """An experiment of another customer is not found."""
@@ -150,8 +148,7 @@ def _page(
     policy, by = ModelPolicy.of(experiment.customer), cast(User, request.user)
     tests, versions = tests_of(experiment), versions_of(experiment)
     has_shown = bool(experiment.results or tests)
-    name = f"experiment:{experiment.pk}:{experiment.status}"
-    shown = kept(experiment.customer, name, lambda: results_of(experiment)) if has_shown else None
+    shown = question(experiment).answer() if has_shown else None
     timeline = experiment_facts.timeline(experiment.events.select_related("by"))
     serving, run = experiment_facts.serving_beside(experiment, versions), _run(experiment)
     offered, why_not = _offered(experiment, by, policy, run)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
-from django.core.cache import cache
 from django.db.models import Sum
 
 from forecasting import catalogue, stored
-from forecasting.kept import KEPT_SECONDS
 from forecasting.models import Forecast, ForecastRun, Product, Store
 from mlops.artefacts import BrokenArtefact
 from mlops.charts import Chart, Kind, Line, Tone
 from mlops.figures import UNKNOWN, Row, Table, change
+from mlops.kept import Question
 from mlops.models import ModelVersion
 from shelfops.models import Customer
 
@@ -33,27 +33,46 @@ class Difference:
 
 def difference(version: ModelVersion, champion: ModelVersion) -> Difference | None:
     """None where the two have no day in common, or the files are gone."""
-    published = _published(version)
-    key = f"previews:{version.pk}:{version.artefact_sha256}:{champion.pk}:{published.pk if published else ''}"
-    found = cache.get(key)
-    if found is None:
-        try:
-            found = _compared(version, champion, published)
-        except BrokenArtefact:
-            return None  # not kept: the store may be back the next moment
-        cache.set(key, found, KEPT_SECONDS)  # neither files nor published forecasts change
-    both, days = found
-    if both.empty:
+    try:
+        found = question(version, champion).answer()
+    except BrokenArtefact:
+        return None  # not kept: the store may be back the next moment
+    if not found:
         return None
-    total, names = both[UNITS].sum(), (version.version, champion.version)
+    names, total = (version.version, champion.version), found["total"]
     more = change((total["own"] / total["theirs"] - 1) * 100) if total["theirs"] else UNKNOWN
     return Difference(
         sentence=(
-            f"For {days} {version} expects {total['own']:,.0f} units and {champion} {total['theirs']:,.0f}: {more}."
+            f"For {found['days']} {version} expects {total['own']:,.0f} units and {champion} {total['theirs']:,.0f}: "
+            f"{more}."
         ),
-        departments=_departments(version.customer, both, names),
-        items=_items(version.customer, both, names),
+        departments=_departments(found["departments"], names),
+        items=_items(version.customer, found["items"], names),
     )
+
+
+def question(version: ModelVersion, champion: ModelVersion) -> Question:
+    """Neither files nor published forecasts change; departments are those of the time when it is worked out."""
+    published = _published(version)
+    made_of = (version.artefact_sha256, champion.artefact_sha256, champion.pk, published and published.pk)
+    name = f"previews:{version.model_name}:{version}"
+    return Question(version.customer, name, made_of, lambda: _summary(version, champion, published))
+
+
+def _summary(version: ModelVersion, champion: ModelVersion, published: ForecastRun | None) -> dict[str, Any]:
+    """Units that the two expect: over all, by department, and of the series that change the most; empty for none."""
+    both, days = _compared(version, champion, published)
+    if both.empty:
+        return {}
+    by = both["product"].map(catalogue.departments(version.customer)).fillna("").replace("", "none")
+    departments = both.groupby(by)[UNITS].sum().sort_values("theirs", ascending=False)
+    apart = (both["own"] - both["theirs"]).abs().sort_values(ascending=False)
+    return {
+        "days": days,
+        "total": both[UNITS].sum().to_dict(),
+        "departments": departments.rename_axis("name").reset_index().to_dict("records"),
+        "items": both.loc[apart.index[:MOST_ITEMS]].to_dict("records"),
+    }
 
 
 def _compared(version: ModelVersion, champion: ModelVersion, published: ForecastRun | None) -> tuple[pd.DataFrame, str]:
@@ -112,31 +131,28 @@ def _span(rows: pd.DataFrame) -> str:
     return f"{rows['ds'].min():%Y-%m-%d} to {rows['ds'].max():%Y-%m-%d}" if len(rows) else ""
 
 
-def _departments(customer: Customer, both: pd.DataFrame, names: tuple[str, str]) -> Chart:
-    by = both["product"].map(catalogue.departments(customer)).fillna("").replace("", "none")
-    table = both.groupby(by)[UNITS].sum().sort_values("theirs", ascending=False)
+def _departments(found: list[dict[str, Any]], names: tuple[str, str]) -> Chart:
     lines = [
-        Line(name, table[column].round(1).tolist(), tone)
+        Line(name, [round(one[column], 1) for one in found], tone)
         for column, name, tone in zip(UNITS, names, (Tone.OWN, Tone.OTHER), strict=True)
     ]
-    return Chart("preview", "Expected by department", "Department", "units", list(table.index), lines, Kind.BARS)
+    labels = [one["name"] for one in found]
+    return Chart("preview", "Expected by department", "Department", "units", labels, lines, Kind.BARS)
 
 
-def _items(customer: Customer, both: pd.DataFrame, names: tuple[str, str]) -> Table:
+def _items(customer: Customer, found: list[dict[str, Any]], names: tuple[str, str]) -> Table:
     """Products in stores whose expected units change the most."""
-    apart = both.assign(apart=both["own"] - both["theirs"])
-    largest = apart.loc[apart["apart"].abs().sort_values(ascending=False).index[:MOST_ITEMS]]
-    products = Product.objects.filter(customer=customer).in_bulk(largest["product"].tolist())
-    stores = Store.objects.filter(customer=customer).in_bulk(largest["store"].tolist())
+    products = Product.objects.filter(customer=customer).in_bulk([one["product"] for one in found])
+    stores = Store.objects.filter(customer=customer).in_bulk([one["store"] for one in found])
     rows: list[Row] = [
         [
-            str(products.get(one.product, UNKNOWN)),
-            str(stores.get(one.store, UNKNOWN)),
-            f"{one.own:,.1f}",
-            f"{one.theirs:,.1f}",
-            f"{one.apart:+,.1f} units",
+            str(products.get(one["product"], UNKNOWN)),
+            str(stores.get(one["store"], UNKNOWN)),
+            f"{one['own']:,.1f}",
+            f"{one['theirs']:,.1f}",
+            f"{one['own'] - one['theirs']:+,.1f} units",
         ]
-        for one in largest.itertuples()
+        for one in found
     ]
     headers = ["Product", "Store", f"{names[0]}, units", f"{names[1]}, units", "Difference"]
     return Table("The products in stores that change the most", headers, rows)

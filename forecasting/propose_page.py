@@ -2,10 +2,8 @@
 
 from typing import Any, cast
 
-from csp.constants import SELF
-from csp.decorators import csp_replace
 from django.contrib import admin, messages
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
@@ -14,36 +12,26 @@ from mlops import experiments
 from mlops.models import ModelExperiment, ModelPolicy
 from shelfops import tenancy
 from shelfops.models import Customer, User
+from shelfops.own_pages import for_one, own_scripts_only
 from shelfops.refusals import Refusal
 from shelfops.tenancy import Action
 
 RIGHT = Action.PROPOSE_EXPERIMENT
 
 
-@csp_replace({"script-src": [SELF], "style-src": [SELF]})
+@own_scripts_only
 @require_http_methods(["GET", "HEAD", "POST"])
 def show(request: HttpRequest) -> HttpResponse:
-    """Who has several customers names one; a customer of others is not found."""
-    customers = _customers(request)
-    if len(customers) > 1:
-        context = {"title": "Propose an experiment: for whom?", "customers": customers}
-        return render(request, "which_customer.html", context, status=300)
-    [customer] = customers
-    if request.method == "POST":
-        return _propose(request, customer)
-    return _page(request, customer, _form(customer, initial=_prefilled(request)))
+    """Of those at which the caller may propose; where it is none of them, of those that they may read."""
+    page = _propose if request.method == "POST" else _empty
+    return for_one(request, "Propose an experiment: for whom?", page, (RIGHT, Action.READ))
 
 
 view = admin.site.admin_view(show)
 
 
-def _customers(request: HttpRequest) -> list[Customer]:
-    """Those at which the caller may propose; where it is none of them, those that they may read."""
-    wanted = {"slug": slug} if (slug := request.GET.get("customer")) else {}
-    for right in (RIGHT, Action.READ):
-        if found := list(tenancy.customers_of(request.user, right).filter(**wanted).order_by("name")):
-            return found
-    raise Http404("There is no such customer.")
+def _empty(request: HttpRequest, customer: Customer) -> HttpResponse:
+    return _page(request, customer, _form(customer, initial=_prefilled(request)))
 
 
 def _propose(request: HttpRequest, customer: Customer) -> HttpResponse:

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from csp.constants import SELF
-from csp.decorators import csp_replace
 from django import forms
 from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse
@@ -18,6 +16,7 @@ from mlops.figures import Row, Table
 from mlops.models import RoutingRule
 from shelfops import chosen
 from shelfops.models import Customer
+from shelfops.own_pages import own_scripts_only
 from shelfops.refusals import Refusal
 
 EMPTY = "Nobody serves on this day: the first model that is promoted begins."
@@ -37,7 +36,7 @@ class AskForm(forms.Form):
         return told
 
 
-@csp_replace({"script-src": [SELF], "style-src": [SELF]})
+@own_scripts_only
 @require_safe
 def show(request: HttpRequest) -> HttpResponse:
     """Of the customer chosen; a customer of others is not found."""

@@ -8,7 +8,7 @@ import pandas as pd
 from django.db.models import Avg, F, QuerySet
 from django.db.models.functions import Abs
 
-from mlops import shadow
+from mlops import kept, shadow
 from mlops.comparison import Comparison, compare
 from mlops.metrics import improvement_pct
 from mlops.models import ModelExperiment, ModelPolicy, ModelVersion, ShadowPrediction, ShadowTest
@@ -85,6 +85,15 @@ def results_of(experiment: ModelExperiment) -> dict[str, Any]:
         "recommendation": recommend(whole, segments, target=target, needed_days=_needed_days(tests, policy))
         + _only_of(tests),
     }
+
+
+def question(experiment: ModelExperiment) -> kept.Question:
+    """The same for pages; a trial that has ended without a decision is worked out no more."""
+    tests = ShadowTest.objects.filter(version__experiment=experiment).order_by("pk")
+    state = tests.values_list("pk", "status", "verdict", "completed_on", "target_days", "days", "samples")
+    is_running = experiment.status == ModelExperiment.Status.SHADOW_TESTING
+    made_of = (experiment.status, list(state), kept.ledger(experiment.customer) if is_running else ())
+    return kept.Question(experiment.customer, f"experiment:{experiment.pk}", made_of, lambda: results_of(experiment))
 
 
 def target_of(experiment: ModelExperiment, policy: ModelPolicy) -> float:

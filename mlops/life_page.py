@@ -3,8 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-from csp.constants import SELF
-from csp.decorators import csp_replace
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -18,11 +16,12 @@ from mlops.figures import Row, Table
 from mlops.models import BacktestResult, ModelVersion, RoutingRule
 from mlops.review_page import STATUS_COLOURS
 from mlops.routing import in_words
+from shelfops.own_pages import own_scripts_only
 
 NIGHTS = 120
 
 
-@csp_replace({"script-src": [SELF], "style-src": [SELF]})
+@own_scripts_only
 @require_safe
 def show(request: HttpRequest, version: str) -> HttpResponse:
     """A version of another customer is not found; where several of the caller's have one, they choose."""

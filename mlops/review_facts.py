@@ -36,6 +36,15 @@ def previews(version: ModelVersion, champion: ModelVersion | None) -> Any:
     return _previews[0](version, champion) if _previews and champion and champion.pk != version.pk else None
 
 
+def compared_with(version: ModelVersion) -> ModelVersion | None:
+    """The champion that the stored comparison is with."""
+    name = version.decision.get("champion")
+    if not name:
+        return None
+    versions = ModelVersion.objects.of(version.customer, version.model_name).select_related("run__job_run", "parent")
+    return versions.filter(version=name).first()
+
+
 def question(version: ModelVersion, champion: ModelVersion | None) -> str:
     """What is asked."""
     where = routing.in_words(version.segment)

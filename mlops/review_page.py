@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
-from csp.constants import SELF
-from csp.decorators import csp_replace
 from django.contrib import admin, messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -23,6 +21,7 @@ from mlops.models import DriftIncident, ModelReview, ModelVersion
 from mlops.review_backtest import Backtest
 from shelfops import tenancy
 from shelfops.models import MODEL_NAME_DEFAULT, User
+from shelfops.own_pages import own_scripts_only
 from shelfops.refusals import Refusal
 
 STATUS_COLOURS = {
@@ -38,7 +37,7 @@ RESULTS = {
 }
 
 
-@csp_replace({"script-src": [SELF], "style-src": [SELF]})
+@own_scripts_only
 @require_http_methods(["GET", "HEAD", "POST"])
 def show(request: HttpRequest, version: str) -> HttpResponse:
     """A version of another customer is not found; where several of the caller's have one, they choose."""
@@ -114,7 +113,7 @@ def _page(
 ) -> HttpResponse:
     """`typed` is what a person had filled in before a refusal: it is not lost, but the champion is today's."""
     champion = promotion.champion_of(version)
-    compared, incident = _compared(version), _incident(version)
+    compared, incident = review_facts.compared_with(version), _incident(version)
     reviewed, backtest = rule.review_of(version), Backtest(version)
     context = {
         "version": version,
@@ -169,15 +168,6 @@ def _asked(
         initial = suggested | typed | {"champion": champion.version if champion else ""}
         shown["form"] = form or ReviewForm(initial=initial, asks_for_verdict=waiting is not None)
     return shown
-
-
-def _compared(version: ModelVersion) -> ModelVersion | None:
-    """The champion that the stored comparison is with."""
-    name = version.decision.get("champion")
-    if not name:
-        return None
-    versions = ModelVersion.objects.of(version.customer, version.model_name).select_related("run__job_run", "parent")
-    return versions.filter(version=name).first()
 
 
 def _incident(version: ModelVersion) -> DriftIncident | None:

@@ -4,8 +4,6 @@ import datetime as dt
 from collections.abc import Iterator
 from typing import Any, cast
 
-from csp.constants import SELF
-from csp.decorators import csp_replace
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -16,6 +14,7 @@ from mlops import addresses
 from mlops.models import ModelRetrainingLog, ModelVersion
 from shelfops import jobs, tenancy
 from shelfops.models import JobRun, User
+from shelfops.own_pages import own_scripts_only
 from shelfops.tenancy import Action
 from shelfops.told import told
 
@@ -46,7 +45,7 @@ COLOURS = {
 }
 
 
-@csp_replace({"script-src": [SELF], "style-src": [SELF]})
+@own_scripts_only
 @require_http_methods(["GET", "HEAD", "POST"])
 def show(request: HttpRequest, run_id: int) -> HttpResponse:
     """A run of another customer is not found; what failed or was skipped is started again from here."""

@@ -155,6 +155,7 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "shelfops.tasks.sweep", "schedule": 60.0, "options": {"expire_seconds": 50}},
     "notify": {"task": "alerts.tasks.sweep", "schedule": 60.0, "options": {"expire_seconds": 50}},
+    "pages": {"task": "shelfops.tasks.prepare_pages", "schedule": 600.0, "options": {"expire_seconds": 500}},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

@@ -2,6 +2,7 @@
 
 from celery import shared_task
 
+from forecasting.prepared import prepare
 from shelfops import jobs, schedules
 from shelfops.models import Customer
 from shelfops.rest import replay
@@ -9,14 +10,21 @@ from shelfops.rest import replay
 
 @shared_task(acks_late=True)
 def perform_run(run_id: int) -> None:
-    """Does a run that was asked for; told twice, it is done once."""
-    jobs.perform(run_id)
+    """Does a run that was asked for; told twice, it is done once. Then pages need not work out what it has changed."""
+    prepare(jobs.perform(run_id).customer)
 
 
 @shared_task
 def due(customer_id: str, job: str) -> None:
     """Beat says that a line of the customer's timetable is due."""
     schedules.ask(Customer.objects.get(pk=customer_id), job)
+
+
+@shared_task
+def prepare_pages() -> None:
+    """Works out what pages ask, where a load, an edit, a decision or midnight has overtaken it."""
+    for customer in Customer.objects.order_by("pk"):
+        prepare(customer)
 
 
 @shared_task

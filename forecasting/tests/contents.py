@@ -10,13 +10,17 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 
 from forecasting.retrain import DIED
-from mlops.models import ModelRetrainingLog
+from mlops.models import KeptAnswer, ModelRetrainingLog
 from shelfops.models import JobRun, Lease
 
 Contents = dict[str, Counter[str]]
 APPS = ("shelfops", "alerts", "mlops", "forecasting")
-# A run of a job also tells how often it was tried and what the last attempt still had to do.
-OF_THE_ATTEMPT: dict[type[models.Model], set[str]] = {JobRun: {"attempt", "deaths", "result", "stage", "percent"}}
+# A run of a job also tells how often it was tried and what the last attempt still had to do; what an answer was made of
+# names keys and moments.
+OF_THE_ATTEMPT: dict[type[models.Model], set[str]] = {
+    JobRun: {"attempt", "deaths", "result", "stage", "percent"},
+    KeptAnswer: {"made_of"},
+}
 # What JSON columns hold of keys and measured times.
 PRIVATE = {"incident", "incident_id", "latency_ms_per_1000"}
 # Keys at the end of names: the rule that a promotion's forecasts are asked for with, the incident of an alert.

@@ -28,6 +28,7 @@ from forecasting.tests.nights import load
 from forecasting.tests.synthetic import LAST, shop
 from mlops.tests.ledger import a_version
 from shelfops.tenancy import NotAllowed
+from shelfops.tests.decisions import what_waits
 
 PAGE = "/segments/clusters"
 LARGE, SMALL = ("S0", "S2", "S4"), ("S1", "S3", "S5")
@@ -277,3 +278,9 @@ def test_the_list_of_stores_leads_there(alice, client_of):
     link = reverse("admin:forecasting_store_clusters")
     assert link in page
     assert client_of(alice).get(link)["Location"] == PAGE
+
+
+@pytest.mark.django_db
+def test_where_nothing_was_sold_the_page_says_so(acme, alice, client_of):
+    what_waits(acme)
+    assert "There is nothing to propose: Nothing was sold from" in client_of(alice).get(PAGE).content.decode()

@@ -3,6 +3,7 @@
 from mlops.models.backtest import BacktestResult
 from mlops.models.drift import DegradationCheck, DriftCheck, DriftIncident, IncidentEvent
 from mlops.models.experiment import ExperimentEvent, ModelExperiment
+from mlops.models.kept import KeptAnswer
 from mlops.models.policy import MOST_DAYS_AHEAD, ModelPolicy
 from mlops.models.retraining import ModelRetrainingLog
 from mlops.models.review import ModelReview
@@ -19,6 +20,7 @@ __all__ = [
     "DriftIncident",
     "ExperimentEvent",
     "IncidentEvent",
+    "KeptAnswer",
     "ModelExperiment",
     "ModelPolicy",
     "ModelRetrainingLog",

@@ -23,6 +23,7 @@ from forecasting.feed import mark_day
 from forecasting.loading import load_sales
 from forecasting.models import FeedDay, Forecast, Store
 from forecasting.planning import load_plan
+from forecasting.prepared import prepare
 from forecasting.replay import decisions, last_run, replay
 from mlops.incidents import of_challenger
 from mlops.metrics import measure
@@ -110,6 +111,7 @@ class Command(Base):
                 after_day=partial(_act, retailer),
                 advance=advance,
             )
+        prepare(retailer)
 
     def _load(self, retailer: Customer, manager: User, *, shock: bool) -> None:
         with self.progress("Reading the grocery panel") as advance, tempfile.TemporaryDirectory() as folder:

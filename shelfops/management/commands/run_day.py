@@ -6,6 +6,7 @@ from typing import Any
 
 from forecasting.day import run_day
 from forecasting.management.commands import detect_drift, forecast, score
+from forecasting.prepared import prepare
 from shelfops import schedules
 from shelfops.management.base import Command as Base
 from shelfops.management.base import Report, iso_date
@@ -24,7 +25,9 @@ class Command(Base):
         as_of = options["as_of"] or today
         if as_of > today:
             raise Refusal(f"{as_of} has not come yet: today is {today} at {customer}. Name a day up to then.")
-        return run_day(customer, as_of, retrain_due=schedules.falls_on(customer, "retrain", as_of))
+        report = run_day(customer, as_of, retrain_due=schedules.falls_on(customer, "retrain", as_of))
+        prepare(customer)
+        return report
 
     def show(self, report: Report) -> None:
         for title, lines in _parts(report).items():

@@ -1,0 +1,105 @@
+"""What pages ask is prepared again when something has changed that it was made of, and only then."""
+
+import datetime as dt
+
+import pandas as pd
+import pytest
+
+from forecasting import advice, clusters
+from forecasting.feed import mark_day
+from forecasting.models import CategoryDepartment, Product, Store
+from forecasting.prepared import prepare
+from mlops import backtests
+from mlops.models import ModelPolicy, ModelVersion
+from mlops.promotion import hold
+from mlops.tests.ledger import DAY, a_version, rows
+from mlops.tests.trials import in_shadow, shown
+from shelfops.tests.decisions import what_waits
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def store(acme):
+    return Store.objects.create(customer=acme, code="S1")
+
+
+def a_day_is_marked(acme, store, alice):
+    mark_day(store, DAY, "closed", by=alice, note="inventory")
+
+
+def a_day_is_scored(acme, store, alice):
+    version = ModelVersion.objects.get(customer=acme)
+    scored = rows(days=2).assign(unique_id="a", store_id="S1", lead=1, scale=1.0, origin=pd.Timestamp(DAY))
+    backtests.store(version, backtests.results(scored, None, ModelPolicy.of(acme)), kind="holdout")
+
+
+def a_version_changes_its_status(acme, store, alice):
+    hold(ModelVersion.objects.get(customer=acme), by=None, reason="by rule", as_of=DAY)
+
+
+def a_store_moves(acme, store, alice):
+    store.cluster = "Urban"
+    store.save()
+
+
+def a_product_comes(acme, store, alice):
+    Product.objects.create(customer=acme, code="P1")
+
+
+def a_category_gets_a_department(acme, store, alice):
+    CategoryDepartment.objects.create(customer=acme, category="Cheese", department="Dairy")
+
+
+def the_policy_changes(acme, store, alice):
+    ModelPolicy.of(acme)
+    policy, _ = ModelPolicy.objects.get_or_create(customer=acme)
+    policy.train_days += 1
+    policy.save()
+
+
+def a_day_passes(acme, store, alice):
+    acme.clock = acme.today() + dt.timedelta(days=1)
+    acme.save()
+
+
+CHANGES = [a_day_is_marked, a_day_is_scored, a_version_changes_its_status, a_store_moves, a_product_comes,
+           a_category_gets_a_department, the_policy_changes, a_day_passes]  # fmt: skip
+OF_SALES = ["advice", "clusters"]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_after_a_change_it_is_prepared_anew_and_once(acme, store, alice, change):
+    a_version(acme)
+    assert prepare(acme) == OF_SALES
+    assert prepare(acme) == []
+    change(acme, store, alice)
+    assert [prepare(acme), prepare(acme)] == [OF_SALES, []]
+
+
+def test_what_waits_for_a_decision_is_prepared(acme, alice, bob):
+    what_waits(acme)
+    trial = in_shadow(acme, alice, bob)
+    shown(trial, 22.0, 2.0)
+    assert prepare(acme) == [*OF_SALES, "previews:demand_forecast:v2", f"experiment:{trial.pk}"]
+
+
+def test_one_that_fails_hinders_no_other(acme, monkeypatch, caplog):
+    def breaks(_customer):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(advice, "advise", breaks)
+    assert prepare(acme) == ["clusters"]
+    assert "“advice” of Acme Stores could not be prepared" in caplog.text
+
+
+def test_pages_read_what_was_prepared(acme, alice, client_of, monkeypatch):
+    prepare(acme)
+
+    def again(*_asked):
+        raise AssertionError("worked out again")
+
+    for module, name in ((advice, "advise"), (clusters, "propose_each")):
+        monkeypatch.setattr(module, name, again)
+    for page in ("/segments/advice", "/segments/clusters", "/segments/clusters?k=3"):
+        assert client_of(alice).get(page).status_code == 200
