@@ -1,9 +1,10 @@
 """Numbers as people read them, and the table that a page shows them in."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 UNKNOWN = "–"
+UNFOLDED, FEW = 10, 2
 Row = list[Any]
 
 
@@ -14,6 +15,20 @@ class Table:
     title: str
     headers: list[str]
     rows: list[Row]
+
+    @property
+    def first(self) -> "Table":
+        """The rows that are shown unasked: all, where hardly any would be left."""
+        return replace(self, rows=self.rows[: self._shown])
+
+    @property
+    def rest(self) -> "Table":
+        """The rows that a reader unfolds."""
+        return replace(self, title=f"{self.title}: the rest", rows=self.rows[self._shown :])
+
+    @property
+    def _shown(self) -> int:
+        return UNFOLDED if len(self.rows) > UNFOLDED + FEW else len(self.rows)
 
 
 def figure(value: float | None) -> str:

@@ -19,6 +19,7 @@ from forecasting.train import BadParameter
 from mlops.experiments import BadProposal, FourEyes
 from mlops.review import UnknownVerdict
 from mlops.routing import NobodyServes
+from shelfops.own_pages import own_scripts_only
 from shelfops.refusals import Refusal
 
 # What a refusal answers with, by its class; 409 where it is not listed: the state does not allow it.
@@ -69,12 +70,14 @@ def _refused(refusal: Refusal) -> Response:
 # --- What happens before or after a view, told as JSON to whoever calls the API
 
 
+@own_scripts_only
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if not _is_api(request):
         return defaults.page_not_found(request, exception)
     return JsonResponse({"detail": "No endpoint has this address."}, status=404)
 
 
+@own_scripts_only
 def server_error(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"detail": SERVER_ERROR}, status=500) if _is_api(request) else defaults.server_error(request)
 

@@ -2,11 +2,13 @@
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views import defaults
 
 from alerts import menu
 from forecasting import advice_page, clusters_page, experiment_page, propose_page, routing_page
 from mlops import life_page, review_page
 from shelfops import api_errors, chosen, run_page
+from shelfops.own_pages import own_scripts_only
 
 urlpatterns = [
     path("", admin.site.admin_view(admin.site.index), name="home"),
@@ -24,5 +26,6 @@ urlpatterns = [
     path("api/", include("shelfops.api")),
 ]
 handler400 = api_errors.bad_request
+handler403 = own_scripts_only(defaults.permission_denied)
 handler404 = api_errors.page_not_found
 handler500 = api_errors.server_error

@@ -3,7 +3,7 @@
 import pytest
 
 from mlops.feature_names import feature_name
-from mlops.figures import UNKNOWN, change, figure, percent, span
+from mlops.figures import UNKNOWN, Table, change, figure, percent, span
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,10 @@ def test_figures_keep_what_counts():
 )
 def test_an_interval_says_which_end_is_worse(lower, upper, words):
     assert span(lower, upper) == words
+
+
+@pytest.mark.parametrize(("rows", "shown", "folded"), [(0, 0, 0), (10, 10, 0), (12, 12, 0), (13, 10, 3), (50, 10, 40)])
+def test_a_long_table_folds_after_ten_rows_unless_hardly_any_are_left(rows, shown, folded):
+    table = Table("Stores", ["Store"], [[number] for number in range(rows)])
+    assert (len(table.first.rows), len(table.rest.rows)) == (shown, folded)
+    assert table.first.rows + table.rest.rows == table.rows

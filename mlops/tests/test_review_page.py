@@ -149,6 +149,15 @@ def test_it_tells_of_the_drift_that_asked_for_it(emergency, alice, client_of):
     assert page.count(" checked") == 1
 
 
+def test_the_contents_lead_to_each_part_and_the_decision_stands_before_the_evidence(pending, bob, client_of):
+    page = read(client_of, bob)
+    order = ["decide", "numbers", "guards", "departments", "shadow", "drivers", "lineage"]
+    contents = page[page.index("On this page") : page.index("</nav>", page.index("On this page"))]
+    assert re.findall(r'href="#([a-z]+)"', contents) == order
+    places = {name: page.index(f' id="{name}"') for name in order}
+    assert sorted(places, key=places.__getitem__) == ["numbers", "guards", "decide", *order[3:]]
+
+
 def test_the_shadow_test_is_told_while_it_runs_and_when_it_is_judged(acme, pending, bob, client_of):
     [test] = shadow.start(acme, DAY)
     shadow_nights(test, 14, per_day=6, better=10)
