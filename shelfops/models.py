@@ -230,6 +230,8 @@ class ApiToken(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
     revoked_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
 
+    customers: list[Customer]  # of the person, by slug; only where `tokens.find` has found it
+
     objects = ApiTokenQuerySet.as_manager()
 
     class Meta:

@@ -64,7 +64,7 @@ class Endpoint(GenericViewSet):
         self.check_permissions(request)
         if request.method is None or request.method.lower() not in self.action_map:
             raise MethodNotAllowed(str(request.method))
-        self.customer = customers.select(self.caller, request.headers.get(customers.HEADER))
+        self.customer = customers.select(request)
         request.customer = self.customer  # type: ignore[attr-defined]  # filters need its time zone
         if (right := self.rights.get(self.action, Action.READ)) is not Action.READ:
             tenancy.require(self.caller, self.customer, right)

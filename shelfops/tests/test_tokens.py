@@ -9,7 +9,7 @@ import time_machine
 from django.core.management import CommandError, call_command
 
 from shelfops import tokens
-from shelfops.models import ApiToken, Membership, User
+from shelfops.models import ApiToken, Customer, Membership, User
 from shelfops.tokens import NoTokenForThem
 
 NOON = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
@@ -57,6 +57,23 @@ def test_a_token_is_refused_in_one_line(arguments, words, alice, globex):
     with pytest.raises(CommandError, match=words):
         issue(*arguments)
     assert not ApiToken.objects.exists()
+
+
+def test_a_token_brings_its_person_and_their_customers_in_one_query(alice, globex, django_assert_num_queries):
+    Membership.objects.create(user=alice, customer=globex, role="retail_ops")
+    _, text = tokens.issue(alice, name="x", days=1)
+    tokens.find(text)  # notes the use
+    with django_assert_num_queries(1):
+        found = tokens.find(text)
+        assert (found.user.email, [one.slug for one in found.customers]) == (alice.email, ["acme", "globex"])
+    assert found.customers == list(Customer.objects.order_by("slug"))
+    assert [one.created_at for one in found.customers] == [one.created_at for one in Customer.objects.order_by("slug")]
+
+
+def test_a_token_of_who_lost_the_membership_brings_no_customer(alice):
+    _, text = tokens.issue(alice, name="x", days=1)
+    alice.memberships.all().delete()
+    assert tokens.find(text).customers == []
 
 
 @pytest.mark.parametrize("loss", [{"is_active": False}, {}])
