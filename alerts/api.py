@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -40,8 +40,11 @@ class AlertFilters(Filters):
     ordering = Ordering(fields=["created_at", "due_at"])
 
     def by_own_status(self, alerts: Any, _name: str, status: str) -> Any:
-        if status in MLAlert.OPEN:
-            return alerts.open().filter(has_read=status == MLAlert.Status.READ)
+        match status:
+            case MLAlert.Status.UNREAD:  # where nobody has read it, no receipt is looked for
+                return alerts.open().filter(Q(status=MLAlert.Status.UNREAD) | Q(has_read=False))
+            case MLAlert.Status.READ:
+                return alerts.filter(status=MLAlert.Status.READ, has_read=True)
         return alerts.filter(status=status)
 
     def by_overdue(self, alerts: Any, _name: str, wanted: bool) -> Any:
@@ -112,13 +115,14 @@ class Alerts(Rows):
         return rows if getattr(self, "swagger_fake_view", False) else rows.with_receipts_of(self.caller)
 
     def paginate_queryset(self, queryset: Any) -> Any:
-        """With who read or decided: most of a list nobody has, and three joins would cost every call more."""
+        """With who read or decided: often nobody or the caller, and three joins would cost every call more."""
         found = super().paginate_queryset(queryset) or []
-        keys = {key for alert in found for who in PEOPLE if (key := getattr(alert, f"{who}_id"))}
-        people = User.objects.in_bulk(keys) if keys else {}
-        for alert in found:
-            for who in PEOPLE:
-                setattr(alert, who, people.get(getattr(alert, f"{who}_id")))
+        known = [(alert, who, key) for alert in found for who in PEOPLE if (key := getattr(alert, f"{who}_id"))]
+        people = {self.caller.pk: self.caller}
+        if others := {key for _, _, key in known} - people.keys():
+            people |= User.objects.in_bulk(others)
+        for alert, who, key in known:
+            setattr(alert, who, people[key])
         return found
 
     def retrieve(self, request: Request, pk: str) -> Response:

@@ -51,6 +51,9 @@ FROM generate_series(1, %(alerts)s) n ORDER BY n DESC
 RECEIPTS = """
 INSERT INTO alert_receipts (alert_id, user_id, read_at) SELECT id, %(user)s, now() FROM ml_alerts WHERE id %% 2 = 0
 """
+READ = """
+UPDATE ml_alerts SET status = 'read', read_by_id = %(user)s, read_at = now() WHERE status = 'unread' AND id %% 2 = 0
+"""
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ def _wait_for(port: int, seconds: int = 60) -> None:
 def _headers(customer: Customer) -> dict[str, str]:
     caller = User.objects.create_user("bench@shelfops.example")
     Membership.objects.create(user=caller, customer=customer, role=Role.ML_MANAGER)
-    execute([RECEIPTS, "VACUUM ANALYZE"], TODAY, user=caller.pk)
+    execute([RECEIPTS, READ, "VACUUM ANALYZE"], TODAY, user=caller.pk)
     return {"Authorization": f"Token {tokens.issue(caller, name='bench', days=1)[1]}"}
 
 

@@ -1,7 +1,7 @@
 """Fields that the serializers of all apps use."""
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from operator import attrgetter
 from typing import Any
@@ -46,10 +46,13 @@ class MomentField(serializers.DateTimeField):
 
 
 class Row(serializers.Serializer):
-    """What is only ever shown: how each field is read is found out once, not for each row of each page."""
+    """What is only ever shown: how each field is read is found out once, not for each row of each page.
+
+    Every row has every field: one for writing only is refused, and an attribute that is missing is an error.
+    """
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
-        return {name: read(instance) for name, read in _readers(type(self))}
+        return _reading(type(self)).of(instance)
 
 
 class ModelRow(Row, serializers.ModelSerializer):
@@ -61,18 +64,55 @@ class ModelRow(Row, serializers.ModelSerializer):
 
 
 Reader = Callable[[Any], Any]
+# A column of these holds what is shown.
+AS_STORED = {
+    serializers.CharField,
+    serializers.ChoiceField,
+    serializers.BooleanField,
+    serializers.IntegerField,
+    serializers.JSONField,
+}
 
 
-@cache
-def _readers(shown: type[Row]) -> list[tuple[str, Reader]]:
-    return [(str(field.field_name), _reader(field)) for field in shown().fields.values()]
+class _Reading:
+    """How rows of one class are read: the columns that are shown as they are in one go, then one by one."""
+
+    def __init__(self, shown: type[Row]) -> None:
+        fields = {str(name): field for name, field in shown().fields.items()}
+        if hidden := [name for name, field in fields.items() if field.write_only]:
+            raise TypeError(f"{shown.__name__} only shows: {', '.join(hidden)} cannot be for writing only.")
+        model = getattr(getattr(shown, "Meta", None), "model", None)
+        columns = {column.name: column for column in model._meta.concrete_fields} if model else {}
+        sources = {column.attname for column in columns.values()}
+        self.empty = dict.fromkeys(fields)
+        self.names = [name for name, one in fields.items() if type(one) in AS_STORED and one.source in sources]
+        self.stored = _attributes([str(fields[name].source) for name in self.names])
+        self.readers = {name: _reader(one, columns) for name, one in fields.items() if name not in self.names}
+
+    def of(self, row: Any) -> dict[str, Any]:
+        shown = self.empty | dict(zip(self.names, self.stored(row), strict=True))
+        for name, read in self.readers.items():
+            shown[name] = read(row)
+        return shown
 
 
-def _reader(field: serializers.Field) -> Reader:
+_reading = cache(_Reading)
+
+
+def _attributes(names: list[str]) -> Reader:
+    return attrgetter(*names) if len(names) > 1 else lambda row: [getattr(row, name) for name in names]
+
+
+def _reader(field: serializers.Field, columns: Mapping[str, models.Field]) -> Reader:
     get: Reader = field.get_attribute
     show, source = field.to_representation, str(field.source)
-    model = getattr(getattr(field.parent, "Meta", None), "model", None)
-    if model is not None and source in {column.attname for column in model._meta.concrete_fields}:
+    column = columns.get(source)
+    if column is not None and column.is_relation:  # its key says sooner that there is nobody
+        key = attrgetter(column.attname)
+        return lambda row: None if key(row) is None else show(get(row))
+    if source == "*":
+        return show
+    if column is not None:
         get = attrgetter(source)
 
     def read(row: Any) -> Any:

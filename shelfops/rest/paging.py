@@ -5,6 +5,7 @@ from operator import attrgetter
 from typing import Any
 
 from django.core import signing
+from django.db import connections
 from django.db.models import Q, QuerySet
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import BasePagination
@@ -44,7 +45,11 @@ class Pages(BasePagination):
         return page
 
     def _count(self, queryset: QuerySet[Any]) -> int:
-        return queryset.order_by().values("pk")[:MOST_COUNTED].count()
+        """As `count()` of the slice, which would take the ORM twice as long to write as the database to answer."""
+        keys, values = queryset.order_by().values("pk")[:MOST_COUNTED].query.sql_with_params()
+        with connections[queryset.db].cursor() as cursor:
+            cursor.execute(f"SELECT COUNT(*) FROM ({keys}) counted", values)  # noqa: S608  # the ORM's own
+            return int(cursor.fetchone()[0])
 
     def get_paginated_response(self, data: Any) -> Response:
         follows = self.has_more and self.first + self.size < MOST_PAGED

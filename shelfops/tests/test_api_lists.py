@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -10,9 +11,35 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rest_framework import serializers
+from rest_framework.renderers import JSONRenderer
+from rest_framework.serializers import Serializer
 
+from alerts.api import AlertSerializer
+from alerts.models import MLAlert
+from alerts.reading import mark_read
+from forecasting.api import AskedSerializer, RuleSerializer
+from forecasting.experiments_api import ExperimentDetailSerializer
+from mlops.models import (
+    BacktestResult,
+    DriftCheck,
+    DriftIncident,
+    ModelExperiment,
+    ModelRetrainingLog,
+    ModelVersion,
+    RoutingRule,
+    ShadowPrediction,
+)
+from mlops.serializers import (
+    BacktestSerializer,
+    DriftCheckSerializer,
+    IncidentDetailSerializer,
+    RetrainingSerializer,
+    ShadowPredictionSerializer,
+    VersionDetailSerializer,
+)
 from mlops.tests.ledger import DAY
-from shelfops.rest.fields import MomentField
+from shelfops.models import JobRun
+from shelfops.rest.fields import ModelRow, MomentField, Row
 from shelfops.tests.api_world import World, a_world, more
 
 V1 = "/api/v1"
@@ -152,6 +179,37 @@ def test_moments_are_shown_as_the_stock_field_does(after, zone):
     """In the night in which Berlin loses an hour."""
     at = dt.datetime(2026, 3, 29, tzinfo=dt.UTC).astimezone(ZoneInfo(zone)) + dt.timedelta(**after)
     assert MomentField().to_representation(at) == serializers.DateTimeField().to_representation(at)
+
+
+# --- Rows
+
+
+def test_rows_are_shown_as_the_stock_serializer_shows_them(world, bob):
+    mark_read([world.alert], bob)
+    shown: list[tuple[type[ModelRow], Any]] = [
+        (AlertSerializer, MLAlert.objects.with_receipts_of(bob)),
+        (VersionDetailSerializer, ModelVersion.objects.all()),
+        (IncidentDetailSerializer, DriftIncident.objects.all()),
+        (DriftCheckSerializer, DriftCheck.objects.all()),
+        (BacktestSerializer, BacktestResult.objects.all()),
+        (ShadowPredictionSerializer, ShadowPrediction.objects.all()),
+        (RetrainingSerializer, ModelRetrainingLog.objects.all()),
+        (AskedSerializer, JobRun.objects.all()),
+        (ExperimentDetailSerializer, ModelExperiment.objects.all()),
+        (RuleSerializer, RoutingRule.objects.all()),
+    ]
+    for kind, rows in shown:
+        for row in rows:
+            stock = Serializer.to_representation(kind(), row)
+            assert JSONRenderer().render(kind(row).data) == JSONRenderer().render(stock), kind
+
+
+def test_a_row_cannot_hide_a_field():
+    class Hidden(Row):
+        secret = serializers.CharField(write_only=True)
+
+    with pytest.raises(TypeError, match="Hidden only shows: secret cannot be for writing only"):
+        Hidden({"secret": "x"}).data  # noqa: B018  # reading it is what fails
 
 
 # --- Filters
