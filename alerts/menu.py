@@ -41,7 +41,7 @@ class Menu:
 
     @property
     def others(self) -> int:
-        return self.total - len(self.alerts)
+        return self.total - sum(1 + len(one["also"]) for one in self.alerts)
 
     @property
     def words(self) -> str:
@@ -66,8 +66,13 @@ def menu(request: HttpRequest) -> Menu:
     rows = scope(MLAlert.objects.open().select_related("customer"), user)
     gravest_first = rows.order_by(gravity, F("due_at").asc(nulls_last=True), "-created_at")[:MOST]
     may_dismiss = customer_ids(request, Action.DISMISS_ALERT)
-    shown = [{"alert": alert, "may_dismiss": alert.customer_id in may_dismiss} for alert in gravest_first]
-    return Menu(counts, shown)
+    shown: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for alert in gravest_first:  # versions of one experiment lead to one page
+        about = (alert.alert_type, alert.customer_id, alert.action_url or alert.pk)
+        one = {"alert": alert, "may_dismiss": alert.customer_id in may_dismiss, "also": []}
+        if shown.setdefault(about, one) is not one:
+            shown[about]["also"].append(alert)
+    return Menu(counts, list(shown.values()))
 
 
 @own_scripts_only

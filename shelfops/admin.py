@@ -183,7 +183,7 @@ class JobRunAdmin(ScopedAdmin):
         "job",
         "about",
         "shown_status",
-        "stage",
+        "at_work",
         "done",
         "took",
         "error",
@@ -206,6 +206,11 @@ class JobRunAdmin(ScopedAdmin):
     @admin.display(description="of the day", ordering="slot")
     def about(self, run: JobRun) -> str | None:
         return run_page.day_of(run) or None
+
+    @admin.display(description="at work on")
+    def at_work(self, run: JobRun) -> str | None:
+        """Of a run that has ended the last stage says nothing."""
+        return None if run.is_over else run.stage or None
 
     @admin.display(description="done", ordering="percent")
     def done(self, run: JobRun) -> str:

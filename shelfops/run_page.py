@@ -16,7 +16,7 @@ from shelfops import jobs, tenancy
 from shelfops.models import JobRun, User
 from shelfops.own_pages import own_scripts_only
 from shelfops.tenancy import Action
-from shelfops.told import told
+from shelfops.told import sections
 
 RELOAD_SECONDS = 5
 Status = JobRun.Status
@@ -64,7 +64,7 @@ def show(request: HttpRequest, run_id: int) -> HttpResponse:
         "next": _next(run),
         "links": list(_links(run)),
         "reload_seconds": None if run.is_over else RELOAD_SECONDS,
-        "result": told(run.result),
+        "result": sections(run.result),
         "again": _is_started_here(run) and tenancy.allowed(user, run.customer, Action.RETRAIN),
     }
     return render(request, "run.html", context)

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 ABBREVIATIONS = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "wape": "WAPE", "id": "number"}
 SHARES = ("wape", "mape", "coverage")
+VERSION = re.compile(r"v\d+(_\w+)?")
 CODE = re.compile(r"[a-z]+(_[a-z]+)+")  # such as new_item_days, but not v13_electronics or a name with spaces
 
 
@@ -23,6 +25,46 @@ def told(facts: Mapping[str, Any], left_out: frozenset[str] = frozenset()) -> li
     return found
 
 
+@dataclass(frozen=True)
+class Section:
+    """Facts that belong together under a title, and lists of things that have the same facts as tables."""
+
+    title: str
+    facts: list[tuple[str, str]]
+    tables: list["Rows"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Things of one kind, each a row."""
+
+    title: str
+    headers: list[str]
+    rows: list[list[str]]
+
+
+def sections(facts: Mapping[str, Any]) -> list[Section]:
+    """What stands at the top first, then each group under its name; the empty ones are left out."""
+    plain = {key: value for key, value in facts.items() if not isinstance(value, Mapping)}
+    groups = {"": plain} | {label(key): value for key, value in facts.items() if isinstance(value, Mapping)}
+    found = []
+    for title, group in groups.items():
+        listed = {key: value for key, value in group.items() if _is_table(value)}
+        section = Section(title, told(group, frozenset(listed)), [_rows(key, value) for key, value in listed.items()])
+        found += [section] if section.facts or section.tables else []
+    return found
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(one, Mapping) for one in value)
+
+
+def _rows(key: str, things: list[Mapping[str, Any]]) -> Rows:
+    known = dict.fromkeys(name for one in things for name, value in one.items() if value not in (None, "", [], {}))
+    rows = [[_valued(name, one.get(name)) for name in known] for one in things]
+    return Rows(label(key), [label(name) for name in known], rows)
+
+
 def _valued(key: str, value: Any) -> str:
     """With the unit that the key stands for: what ends in _pct is in percent already, these others are shares."""
     if key.endswith(SHARES) and isinstance(value, float):
@@ -31,7 +73,9 @@ def _valued(key: str, value: Any) -> str:
 
 
 def label(key: str) -> str:
-    """Of a key of the code, such as baseline_mae: Baseline MAE."""
+    """Of a key of the code, such as baseline_mae: Baseline MAE; a version keeps its name."""
+    if VERSION.fullmatch(key):
+        return key
     words = [ABBREVIATIONS.get(word, word) for word in re.split("[_ ]", key.removesuffix("_pct"))]
     text = " ".join(words)
     return text[:1].upper() + text[1:]
@@ -39,7 +83,7 @@ def label(key: str) -> str:
 
 def _within(name: str) -> str:
     """Inside of a sentence: a word in small letters, an abbreviation as it is."""
-    return name if name[:2].isupper() else name[:1].lower() + name[1:]
+    return name if name[:2].isupper() or VERSION.fullmatch(name) else name[:1].lower() + name[1:]
 
 
 def in_words(value: Any, unit: str = "") -> str:

@@ -119,3 +119,15 @@ def test_a_page_that_shows_no_alerts_asks_nothing(acme, alice, django_assert_num
 
 def test_passers_by_are_told_nothing(rf):
     assert open_alerts(rf.get("/")) == {}
+
+
+def test_versions_of_one_experiment_stand_in_one_place(acme, alice):
+    page = {"action_url": "/experiments/7/results"}
+    titles = [f"v{number} has completed its shadow test" for number in (4, 5)]
+    for number, title in enumerate(titles):
+        an_alert(acme, MLAlert.Type.SHADOW_TEST_COMPLETE, f"v{number + 4}", title=title, dedupe=str(number), **page)
+    an_alert(acme, MLAlert.Type.SHADOW_TEST_COMPLETE, "v6", title="v6 has completed its shadow test")
+    found = menu(request_of(alice))
+    assert [one["alert"].title for one in found.alerts] == ["v6 has completed its shadow test", titles[1]]
+    assert [[other.title for other in one["also"]] for one in found.alerts] == [[], [titles[0]]]
+    assert (found.total, found.others) == (3, 0)

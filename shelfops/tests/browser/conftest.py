@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -10,8 +11,10 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 from conftest import chromium
 from mlops.models import ModelVersion
-from shelfops.models import User
+from shelfops.models import Customer, User
+from shelfops.tests.browser.looking import look
 from shelfops.tests.browser.screens import DESKTOP, PHONE
+from shelfops.tests.browser.world import every_state
 from shelfops.tests.decisions import what_waits
 
 SECONDS = 10
@@ -33,6 +36,13 @@ def _rows_beside_the_browsers_loop():
 @pytest.fixture
 def challenger(acme) -> ModelVersion:
     return what_waits(acme)
+
+
+@pytest.fixture
+def world(acme, challenger, alice, bob, tmp_path) -> Customer:
+    """Acme in every state that a screen can be in."""
+    every_state(acme, alice, bob, tmp_path)
+    return acme
 
 
 @pytest.fixture
@@ -88,3 +98,14 @@ def pictures() -> Path | None:
     folder = Path(named)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture
+def faults_of(bob, opened, pictures) -> Callable[[dict[str, str]], dict[str, list[Any]]]:
+    """What is wrong with each of these pages; nothing, where nothing is."""
+
+    def look_at(pages: dict[str, str]) -> dict[str, list[Any]]:
+        page = opened(bob)
+        return {name: found for name, address in pages.items() if (found := look(page, name, address, pictures))}
+
+    return look_at

@@ -28,14 +28,15 @@ def own(customer: Customer) -> dict[str, str]:
 
 def in_admin(customer: Customer) -> dict[str, str]:
     """The overview, the lists, and one row of each table that is more than a list of fields."""
-    return {"overview": "/"} | _lists() | _rows(customer)
+    return {"overview": "/"} | lists(*TOPICS) | rows(customer)
 
 
-def _lists() -> dict[str, str]:
+def lists(*topics: str) -> dict[str, str]:
+    """The lists under these headings of the side bar."""
     return {
         f"list-{name.lower().replace(' ', '-')}": reverse(f"admin:{table.replace('.', '_')}_changelist")
-        for topic in TOPICS.values()
-        for table, name, _ in topic
+        for topic in topics
+        for table, name, _ in TOPICS[topic]
         if isinstance(admin.site._registry.get(apps.get_model(table)), ScopedAdmin)
     }
 
@@ -77,7 +78,8 @@ def _routing(customer: Customer) -> dict[str, str]:
     return {"routing": f"{reverse('routing')}{asked}"}
 
 
-def _rows(customer: Customer) -> dict[str, str]:
+def rows(customer: Customer) -> dict[str, str]:
+    """One row of each table that is more than a list of fields."""
     alert = MLAlert.objects.open().filter(customer=customer).first()
     found = {
         "alert": alert,

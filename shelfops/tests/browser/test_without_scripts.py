@@ -7,7 +7,6 @@ from playwright.sync_api import expect
 
 from shelfops.tests.browser import screens
 from shelfops.tests.browser.looking import cut_off
-from shelfops.tests.browser.world import every_state
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 WHY = "Read the table."
@@ -27,12 +26,6 @@ DECISIONS = {
 }  # fmt: skip
 
 LISTS = ("list-alerts", "list-sales", "list-stores")  # the others are made alike
-
-
-@pytest.fixture
-def world(acme, challenger, alice, bob, tmp_path):
-    every_state(acme, alice, bob, tmp_path)
-    return acme
 
 
 def test_every_decision_can_be_taken(world, alice, bob, opened):

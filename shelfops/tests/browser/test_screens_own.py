@@ -1,0 +1,16 @@
+"""Our own pages in a real browser: nothing breaks, everybody can read it, and it fits a phone."""
+
+from pprint import pformat
+
+import pytest
+
+from shelfops.tests.browser import screens
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+def test_own_pages_can_be_read_by_everybody_and_fit_a_phone(world, faults_of):
+    pages = screens.own(world)
+    assert set(pages) == set(screens.OWN)
+    faults = faults_of(pages)
+    assert not faults, pformat(faults)
