@@ -102,6 +102,18 @@ class ReasonBody(Body):
     rationale = TextField(max_length=4000)
 
 
+class UndoBody(ReasonBody):
+    """Why what was adopted is undone; who has followed it meanwhile goes with it."""
+
+    expected_champion = TextField(
+        max_length=2000,
+        required=False,
+        allow_blank=True,
+        help_text="Who serves in the adopted segments, as the caller has seen it; several joined by “, ”; 409 where "
+        "others do by now.",
+    )
+
+
 # --- What is answered
 
 
@@ -250,7 +262,7 @@ class Experiments(Rows):
         "start": StartBody,
         "complete": CompletionBody,
         "cancel": ReasonBody,
-        "rollback": ReasonBody,
+        "rollback": UndoBody,
     }
 
     @extend_schema(responses={status.HTTP_201_CREATED: ExperimentDetailSerializer}, examples=[SPEC_PROPOSAL])
@@ -341,7 +353,13 @@ class Experiments(Rows):
     @once
     def rollback(self, request: Request, pk: str) -> Response:
         """Who served before the adoption serves again."""
-        experiments.roll_back(self._found(pk), by=self.caller, rationale=self.told()["rationale"])
+        told = self.told()
+        experiments.roll_back(
+            self._found(pk),
+            by=self.caller,
+            rationale=told["rationale"],
+            expected_champion=told.get("expected_champion"),
+        )
         return self._all_of(pk)
 
     def _found(self, pk: str) -> ModelExperiment:

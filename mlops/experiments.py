@@ -294,16 +294,8 @@ def _same_again(
 def _check_baseline(chosen: Sequence[ModelVersion], expected: str | None) -> None:
     """Who serves now is whom the versions were compared with, or the caller knows who does."""
     compared = _names([version.parent for version in chosen]) if expected is None else expected
-    serving = [serving_beside(version) for version in chosen]
-    if chosen and set(compared.split(", ")) != set(_names(serving).split(", ")):
-        changed = next((one for one in serving if one is None or one.version not in compared.split(", ")), serving[0])
-        raise promotion.StaleChampion(chosen[0], compared, changed)
-
-
-def serving_beside(version: ModelVersion) -> ModelVersion | None:
-    """Who serves the version's series so far: its segment's champion, else the global one."""
-    champion = ModelVersion.objects.champion_for(version.customer, model_name=version.model_name)
-    return promotion.champion_of(version) or champion
+    if chosen:
+        promotion.check_serving(chosen[0], [promotion.serving_beside(version) for version in chosen], compared)
 
 
 def _adopt(version: ModelVersion, *, by: User, reason: str) -> dict[str, str]:
@@ -361,8 +353,13 @@ def _compared(improvement: float) -> str:
 
 
 @transaction.atomic
-def roll_back(experiment: ModelExperiment, *, by: User, rationale: str) -> ModelExperiment:
-    """Who served before the adoption serves again; a segment that nobody had served falls to the wider one."""
+def roll_back(
+    experiment: ModelExperiment, *, by: User, rationale: str, expected_champion: str | None = None
+) -> ModelExperiment:
+    """Who served before the adoption serves again; a segment that nobody had served falls to the wider one.
+
+    `expected_champion` names who serves in the adopted segments, several joined by ", ": StaleChampion where others do.
+    """
     tenancy.require(by, experiment.customer, Action.ROLL_BACK)
     rationale = _given(rationale, "why it is rolled back")
     locked = _locked(experiment, Status.ROLLED_BACK, "be rolled back")
@@ -370,6 +367,9 @@ def roll_back(experiment: ModelExperiment, *, by: User, rationale: str) -> Model
         raise NothingAdopted(f"Nothing of “{locked}” was adopted, so there is nothing to roll back.")
     _locked_versions(locked)
     versions = {one.version: one for one in ModelVersion.objects.of(locked.customer, locked.model_name)}
+    adopted = [versions[one["version"]] for one in locked.adopted]
+    if expected_champion is not None:
+        promotion.check_serving(adopted[0], [promotion.champion_of(version) for version in adopted], expected_champion)
     for one in locked.adopted:
         _restore(versions[one["version"]], versions.get(one["former"]), by=by, reason=f"“{locked}”: {rationale}")
     return _move(locked, Status.ROLLED_BACK, by=by, reason=rationale)

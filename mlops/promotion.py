@@ -1,7 +1,7 @@
 """The only place where a version's status changes: promoted, held, archived, rolled back, each with its event."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from django.db import transaction
@@ -18,8 +18,8 @@ from shelfops.refusals import Refusal
 
 __all__ = [
     "ALLOWED", "Decision", "Outcome", "Promotion", "StaleChampion", "UnusableVersion", "WrongStatus", "apply",
-    "archive", "champion_of", "decide", "decide_refresh", "frozen_until", "hold", "on_promotion", "promote",
-    "retire", "roll_back", "since",
+    "archive", "champion_of", "check_serving", "decide", "decide_refresh", "frozen_until", "hold", "on_promotion",
+    "promote", "retire", "roll_back", "serving_beside", "since",
 ]  # fmt: skip
 
 Status = ModelVersion.Status
@@ -160,6 +160,19 @@ def retire(version: ModelVersion, *, by: User | None, reason: str, as_of: dt.dat
 def champion_of(version: ModelVersion) -> ModelVersion | None:
     """Who serves the version's segment now."""
     return ModelVersion.objects.segment_of(version).champions().first()
+
+
+def serving_beside(version: ModelVersion) -> ModelVersion | None:
+    """Who serves the version's series so far: its segment's champion, else the global one."""
+    return champion_of(version) or ModelVersion.objects.champion_for(version.customer, model_name=version.model_name)
+
+
+def check_serving(version: ModelVersion, serving: Sequence[ModelVersion | None], expected: str) -> None:
+    """Raises StaleChampion unless these are the `expected` ones: names joined by ", ", in any order."""
+    names = set(expected.split(", ")) - {""}
+    if names != {one.version for one in serving if one}:
+        changed = next((one for one in serving if one is None or one.version not in names), serving[0])
+        raise StaleChampion(version, expected, changed)
 
 
 def frozen_until(

@@ -1,13 +1,24 @@
 """One shape for what goes wrong: messages by field, or one `detail`; a wrong state also says what is allowed."""
 
+from math import ceil
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.views import defaults
 from rest_framework import status
-from rest_framework.exceptions import ErrorDetail, NotAuthenticated, UnsupportedMediaType, ValidationError
+from rest_framework.exceptions import (
+    APIException,
+    ErrorDetail,
+    MethodNotAllowed,
+    NotAuthenticated,
+    PermissionDenied,
+    Throttled,
+    UnsupportedMediaType,
+    ValidationError,
+)
 from rest_framework.response import Response
 from rest_framework.views import exception_handler
 
@@ -37,6 +48,8 @@ STATUSES: dict[type[Refusal], int] = {
 }
 HOW_TO_LOG_IN = "Log in, or send the header “Authorization: Token sho_…”: manage.py issue_token EMAIL prints one."
 HOW_TO_SEND = "Send the body as JSON, with the header “Content-Type: application/json”."
+HOW_TO_SHOW_THE_COOKIE = "Send the cookie “csrftoken” as the header “X-CSRFToken” too, or call with a token."
+NO_ENDPOINT = "No endpoint has this address. GET /api/schema lists all of them, /api/docs shows them to people."
 SERVER_ERROR = "This is a fault of the program: its log holds the details."
 
 
@@ -45,18 +58,37 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(error, Refusal):
         return _refused(error)
     if isinstance(error, RequestDataTooBig):
-        return Response({"detail": "The body is too large."}, status.HTTP_413_REQUEST_ENTITY_TOO_LARGE)
+        return Response({"detail": _too_large()}, status.HTTP_413_REQUEST_ENTITY_TOO_LARGE)
     if isinstance(error, SuspiciousOperation | UnreadablePostError):
         return Response({"detail": "The request cannot be read."}, status.HTTP_400_BAD_REQUEST)
     if isinstance(error, DjangoValidationError):
         error = ValidationError(getattr(error, "message_dict", {"detail": " ".join(error.messages)}))
-    if isinstance(error, NotAuthenticated):
-        error.detail = ErrorDetail(HOW_TO_LOG_IN, error.default_code)
-    if isinstance(error, UnsupportedMediaType):
-        error.detail = ErrorDetail(HOW_TO_SEND, error.default_code)
+    if isinstance(error, APIException) and (advice := _advice(error, context)):
+        error.detail = ErrorDetail(advice, error.default_code)
     if isinstance(error, ValidationError) and isinstance(error.detail, list):
         return Response({"detail": " ".join(map(str, error.detail))}, status.HTTP_400_BAD_REQUEST)
     return exception_handler(error, context)
+
+
+def _advice(error: APIException, context: dict[str, Any]) -> str:
+    """What to do, where the library only says what is wrong; empty where it says enough."""
+    match error:
+        case NotAuthenticated():
+            return HOW_TO_LOG_IN
+        case UnsupportedMediaType():
+            return HOW_TO_SEND
+        case MethodNotAllowed():
+            return f"{error.detail} Possible here: {', '.join(context['view'].allowed_methods)}."
+        case Throttled():
+            seconds = ceil(getattr(error, "wait", None) or 1)
+            return f"Too many calls within this minute: call again in {seconds} seconds."
+        case PermissionDenied() if str(error.detail).startswith("CSRF Failed"):
+            return f"{error.detail} {HOW_TO_SHOW_THE_COOKIE}"
+    return ""
+
+
+def _too_large() -> str:
+    return f"The body is too large: at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0:,} bytes."
 
 
 def _refused(refusal: Refusal) -> Response:
@@ -74,7 +106,7 @@ def _refused(refusal: Refusal) -> Response:
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if not _is_api(request):
         return defaults.page_not_found(request, exception)
-    return JsonResponse({"detail": "No endpoint has this address."}, status=404)
+    return JsonResponse({"detail": NO_ENDPOINT}, status=404)
 
 
 @own_scripts_only

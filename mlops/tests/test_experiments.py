@@ -326,6 +326,17 @@ def test_those_who_followed_the_adopted_version_go_with_it(acme, trial, alice, b
     assert not ModelVersion.objects.champions().exclude(pk=champion.pk).exists()
 
 
+def test_a_rollback_of_another_version_than_was_seen_is_refused(acme, trial, alice, bob):
+    experiments.complete(trial, by=alice, decision="partial_adopt", rationale="better", segments=[ELECTRONICS])
+    seen = serving(acme)[ELECTRONICS]
+    later = a_version(acme, "champion", segment=ELECTRONICS)
+    with pytest.raises(StaleChampion, match=f"but {later} is champion since"):
+        experiments.roll_back(trial, by=bob, rationale="worse", expected_champion=seen)
+    assert serving(acme)[ELECTRONICS] == later.version
+    experiments.roll_back(trial, by=bob, rationale="worse", expected_champion=later.version)
+    assert ELECTRONICS not in serving(acme)
+
+
 def test_the_global_champion_is_never_retired(acme, champion):
     with pytest.raises(promotion.WrongStatus, match="cannot be retired"):
         promotion.retire(champion, by=None, reason="why", as_of=LATER)

@@ -8,6 +8,8 @@ from shelfops import tokens
 from shelfops.models import ApiToken, User
 from shelfops.rest.throttling import count_failure
 
+OPENS_NOTHING = "This token is unknown, expired or revoked: manage.py issue_token EMAIL prints a new one."
+
 
 class TokenAuthentication(BaseAuthentication):
     """`Authorization: Token sho_…`; one that is unknown, expired, revoked or of an inactive person opens nothing."""
@@ -21,7 +23,7 @@ class TokenAuthentication(BaseAuthentication):
         token = tokens.find(text.strip())
         if token is None:
             count_failure(request)
-            raise AuthenticationFailed("This token opens nothing: it is unknown, expired or revoked.")
+            raise AuthenticationFailed(OPENS_NOTHING)
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:

@@ -19,6 +19,7 @@ from shelfops.models import Customer, User
 from shelfops.rest import customer as customers
 from shelfops.rest.filtering import check_parameters
 from shelfops.rest.paging import Pages
+from shelfops.rest.parsing import body_of
 from shelfops.tenancy import Action
 
 SHOWN_OF_A_KEY = 100
@@ -102,7 +103,7 @@ class Endpoint(GenericViewSet):
 
     def told(self) -> dict[str, Any]:
         """The body, read by the action's serializer."""
-        return _valid(self.bodies[self.action](data=self.request.data))
+        return _valid(self.bodies[self.action](data=body_of(self.request)))
 
     def find(self, rows: QuerySet[Any], **key: Any) -> Any:
         """The one row of this key, else 404 in words."""

@@ -197,7 +197,7 @@ def test_a_token_opens_what_its_person_may(world, alice, bearer, client):
 def test_a_token_needs_no_csrf_and_a_session_does(world, bob, bearer, client_of):
     call = Call("post", "/models/v3/review", MANAGERS, {"action": "reject", **NOTES})
     refused = call.by(client_of(bob, enforce_csrf_checks=True), world)
-    assert (refused.status_code, "CSRF" in refused.json()["detail"]) == (403, True)
+    assert (refused.status_code, "as the header “X-CSRFToken”" in refused.json()["detail"]) == (403, True)
     assert call.by(Client(enforce_csrf_checks=True), world, **bearer(bob)).status_code == 200
 
 
@@ -207,6 +207,7 @@ def test_a_token_needs_no_csrf_and_a_session_does(world, bob, bearer, client_of)
 def test_other_headers_open_nothing(header, world, client):
     answer = client.get(f"{V1}/models", headers={"Authorization": header})
     assert (answer.status_code, answer["WWW-Authenticate"]) == (401, "Token")
+    assert "issue_token EMAIL prints" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("loss", ["revoked", "expired", "inactive"])
@@ -279,6 +280,8 @@ def test_a_person_is_slowed_down_not_the_others(one_minute, world, alice, bob, c
     assert codes == [200, 200, 200, 429, 429]
     late = client_of(alice).get(f"{V1}/models")
     assert 1 <= int(late["Retry-After"]) <= 60
+    words = f"Too many calls within this minute: call again in {late['Retry-After']} seconds."
+    assert late.json() == {"detail": words}
     assert client_of(bob).get(f"{V1}/models").status_code == 200
 
 
@@ -305,10 +308,11 @@ def test_guessing_tokens_is_slowed_down_and_hurts_no_valid_one(one_minute, world
 def test_an_unknown_address_is_told_as_json(path, alice, client_of):
     answer = client_of(alice).get(path)
     assert answer.status_code == 404
-    assert answer.json() == {"detail": "No endpoint has this address."}
+    assert answer.json()["detail"].startswith("No endpoint has this address. GET /api/schema lists all of them")
 
 
 @pytest.mark.parametrize("method", ["put", "delete", "options"])
 def test_other_methods_are_refused(method, world, alice, client_of):
     answer = getattr(client_of(alice), method)(f"{V1}/models")
     assert (answer.status_code, answer["Allow"]) == (405, "GET, HEAD")
+    assert answer.json()["detail"].endswith("not allowed. Possible here: GET, HEAD.")

@@ -10,6 +10,9 @@ import time_machine
 from django.db import connections
 from django.utils import timezone
 
+import alerts.api
+import forecasting.experiments_api
+import mlops.api
 from mlops import promotion
 from mlops.models import ModelReview, ModelVersion
 from mlops.tests.ledger import DAY, a_version
@@ -84,6 +87,36 @@ def test_a_decision_against_another_champion_is_refused(expected, world, post):
     rollback = {"reason": "x", "expected_champion": expected}
     assert post(f"{V1}/models/v1/rollback", rollback)[0] == 409
     assert not ModelReview.objects.exists()
+
+
+def test_every_decision_about_who_serves_can_say_who_was_seen():
+    """What the others decide cannot change unseen: a promotion ends a proposal's or an incident's status with it."""
+    asked = {
+        f"{prefix} {action}"
+        for api in (alerts.api, mlops.api, forecasting.experiments_api)
+        for prefix, view in api.ROUTES.items()
+        for action, body in view.bodies.items()
+        if "expected_champion" in body().fields
+    }
+    assert asked == {
+        "models review",
+        "models rollback",
+        "ml-alerts act",
+        "experiments complete",
+        "experiments rollback",
+    }
+
+
+def test_an_incident_whose_champion_was_replaced_cannot_be_closed(acme, post):
+    """Its closing says that the champion stays, so it needs no name: a promotion has closed it."""
+    world = a_world(acme)
+    unreplaced = world.unreplaced
+    unreplaced.champion = a_version(acme, "champion", segment=unreplaced.segment)
+    unreplaced.save()
+    a_version(acme, "champion", segment=unreplaced.segment)
+    for step, body in (("close", {"notes": "calendar"}), ("retrain", {"reason": "the sales are in"})):
+        code, answer = post(f"{V1}/drift/incidents/{unreplaced.pk}/{step}", body)
+        assert (code, answer["allowed"], "was closed on" in answer["detail"]) == (409, [], True)
 
 
 def test_a_decision_against_the_champion_that_was_seen_counts(world, post, bob, client_of):
@@ -176,11 +209,18 @@ def test_another_content_type_is_refused(kind, code, world, bob, client_of):
     assert code != 415 or "Content-Type: application/json" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("body", [b"[]", b"1", b"null", b'"x"'])
+def test_a_body_that_is_no_object_is_told_so(body, world, bob, client_of):
+    answer = client_of(bob).post(REVIEW, body, "application/json")
+    assert (answer.status_code, answer.json()) == (400, {"detail": "The body must be a JSON object."})
+
+
 def test_a_huge_body_is_refused(world, bob, client_of):
     body = b'{"reason": "' + b"x" * 3_000_000 + b'"}'
     for headers in ({}, {"Idempotency-Key": "k"}):
         answer = client_of(bob).post(f"{V1}/retrain", body, "application/json", headers=headers)
-        assert (answer.status_code, answer.json()) == (413, {"detail": "The body is too large."})
+        words = {"detail": "The body is too large: at most 2,621,440 bytes."}
+        assert (answer.status_code, answer.json()) == (413, words)
 
 
 # --- Requests sent twice
