@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import F
-from django.template.loader import render_to_string
+from django.utils.html import format_html
 from django.utils.text import capfirst
 
 from mlops.feature_names import feature_name
@@ -74,8 +74,8 @@ def _guards(guards: Iterable[dict[str, Any]], title: str) -> Table:
 
 
 def _verdict(passed: bool) -> str:
-    text, variant = ("passed", "success") if passed else ("failed", "danger")
-    return render_to_string("unfold/helpers/label.html", {"text": text, "variant": variant})
+    text, colour = ("passed", "success") if passed else ("failed", "danger")
+    return format_html('<span class="own"><span class="label {}">{}</span></span>', colour, text)
 
 
 def _measures(comparison: dict[str, Any], names: dict[str, str], where: str) -> Table:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+SENTENCE = 40  # letters, from which on a text is prose
 ABBREVIATIONS = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "wape": "WAPE", "id": "number"}
 SHARES = ("wape", "mape", "coverage")
 VERSION = re.compile(r"v\d+(_\w+)?")
@@ -60,7 +61,8 @@ def _is_table(value: Any) -> bool:
 
 
 def _rows(key: str, things: list[Mapping[str, Any]]) -> Rows:
-    known = dict.fromkeys(name for one in things for name, value in one.items() if value not in (None, "", [], {}))
+    named = dict.fromkeys(name for one in things for name, value in one.items() if value not in (None, "", [], {}))
+    known = sorted(named, key=lambda name: any(len(str(one.get(name))) > SENTENCE for one in things))  # prose is last
     rows = [[_valued(name, one.get(name)) for name in known] for one in things]
     return Rows(label(key), [label(name) for name in known], rows)
 
