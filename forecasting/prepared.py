@@ -11,6 +11,7 @@ from forecasting.models import CategoryDepartment, FeedDay, Product, Store
 from mlops import experiment_results, kept, promotion, review_facts
 from mlops.kept import Question
 from mlops.models import ModelExperiment, ModelPolicy, ModelReview, ModelVersion
+from mlops.review_backtest import Backtest
 from shelfops.models import Customer
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ def _asked(customer: Customer) -> Iterator[Question]:
     yield advice_of(customer)
     yield clusters_of(customer)
     for version in _reviewed(customer):
+        yield Backtest(version).question
         if other := review_facts.compared_with(version) or promotion.champion_of(version):
             yield previews.question(version, other)
     trials = ModelExperiment.objects.filter(customer=customer, results={}, versions__shadow_test__isnull=False)

@@ -1,6 +1,7 @@
 """The hold-out of a challenger by day, by days ahead and by store, beside the champion and seasonal naive."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +12,7 @@ from django.db.models import F, Q, QuerySet, Sum
 from mlops import comparison
 from mlops.charts import Chart, Kind, Line, Tone
 from mlops.figures import UNKNOWN, Row, Table, better, figure, span
+from mlops.kept import Question
 from mlops.models import BacktestResult, ModelVersion
 
 NAIVE = "seasonal_naive"
@@ -62,6 +64,16 @@ class Backtest:
 
     def stores(self) -> Table:
         """Each store's MAE of both, the one that loses the most first, with intervals by resampling days."""
+        return Table(**self.question.answer())
+
+    @property
+    def question(self) -> Question:
+        """Of the stores: a hold-out is scored once."""
+        name = f"stores:{self.version.model_name}:{self.version}"
+        made_of = (self.version.artefact_sha256, self.champion, self.level, MOST_STORES)
+        return Question(self.version.customer, name, made_of, lambda: asdict(self._stores()))
+
+    def _stores(self) -> Table:
         names = [f"{self.version}’s MAE", f"{self.champion}’s MAE"]
         headers = ["Store", "Units sold", *names, "Difference", f"{self.level * 100:g} % interval"]
         daily = self._results().filter(

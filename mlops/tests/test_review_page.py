@@ -385,7 +385,7 @@ def test_lists_and_pages_lead_there(acme, pending, bob, client_of):
 
 def test_it_asks_the_database_a_bounded_number_of_questions(pending, bob, client_of, django_assert_max_num_queries):
     client = client_of(bob)
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(21):
         client.get(PAGE)
 
 

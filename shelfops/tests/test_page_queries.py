@@ -29,7 +29,7 @@ QUERIES = {
     "overview": 24,
     "policy": 11,
     "proposing": 12,
-    "review": 21,
+    "review": 20,
     "review-decided": 17,
     "routing": 16,
     "run-completed": 9,
