@@ -39,7 +39,8 @@ def _asked(customer: Customer) -> Iterator[Question]:
     yield clusters_of(customer)
     for version in _reviewed(customer):
         yield Backtest(version).question
-        if other := review_facts.compared_with(version) or promotion.champion_of(version):
+        other = review_facts.compared_with(version) or promotion.champion_of(version)
+        if other and other.pk != version.pk:
             yield previews.question(version, other)
     trials = ModelExperiment.objects.filter(customer=customer, results={}, versions__shadow_test__isnull=False)
     for experiment in trials.distinct():

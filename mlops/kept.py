@@ -56,9 +56,10 @@ class Question:
 
 
 def ledger(customer: Customer) -> tuple[Any, ...]:
-    """Changes with every result that is scored, every decision about a version, and the policy."""
+    """Changes with every result that is scored, every decision about a version, the policy, and when a run ends."""
     return (
         BacktestResult.objects.filter(customer=customer).aggregate(last=Max("pk"))["last"],
+        customer.job_runs.aggregate(at=Max("completed_at"))["at"],  # a day scored again keeps the keys of its results
         VersionEvent.objects.filter(version__customer=customer).aggregate(last=Max("pk"))["last"],
         ModelPolicy.history.filter(customer=customer).aggregate(last=Max("history_id"))["last"],
     )

@@ -17,7 +17,7 @@ from shelfops.models import JobRun, Membership, Role, User
 pytestmark = pytest.mark.django_db
 LATER = DAY + dt.timedelta(days=14)
 WHY = "High variability."
-QUERIES = 20
+QUERIES = 21
 BUTTONS = {
     "approve": "Approve the experiment</button>",
     "reject": "Reject the proposal</button>",

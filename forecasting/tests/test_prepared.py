@@ -4,6 +4,7 @@ import datetime as dt
 
 import pandas as pd
 import pytest
+from django.utils import timezone
 
 from forecasting import advice, clusters
 from forecasting.feed import mark_day
@@ -12,8 +13,10 @@ from forecasting.prepared import prepare
 from mlops import backtests
 from mlops.models import ModelPolicy, ModelVersion
 from mlops.promotion import hold
+from mlops.review import review
 from mlops.tests.ledger import DAY, a_version, rows
 from mlops.tests.trials import in_shadow, shown
+from shelfops.models import JobRun
 from shelfops.tests.decisions import what_waits
 
 pytestmark = pytest.mark.django_db
@@ -32,6 +35,10 @@ def a_day_is_scored(acme, store, alice):
     version = ModelVersion.objects.get(customer=acme)
     scored = rows(days=2).assign(unique_id="a", store_id="S1", lead=1, scale=1.0, origin=pd.Timestamp(DAY))
     backtests.store(version, backtests.results(scored, None, ModelPolicy.of(acme)), kind="holdout")
+
+
+def a_run_ends(acme, store, alice):
+    JobRun.objects.create(customer=acme, job="score", slot="x", status="completed", completed_at=timezone.now())
 
 
 def a_version_changes_its_status(acme, store, alice):
@@ -63,7 +70,7 @@ def a_day_passes(acme, store, alice):
     acme.save()
 
 
-CHANGES = [a_day_is_marked, a_day_is_scored, a_version_changes_its_status, a_store_moves, a_product_comes,
+CHANGES = [a_day_is_marked, a_day_is_scored, a_run_ends, a_version_changes_its_status, a_store_moves, a_product_comes,
            a_category_gets_a_department, the_policy_changes, a_day_passes]  # fmt: skip
 OF_SALES = ["advice", "clusters"]
 
@@ -84,6 +91,12 @@ def test_what_waits_for_a_decision_is_prepared(acme, alice, bob):
     shown(trial, 22.0, 2.0)
     of_review = ["stores:demand_forecast:v2", "previews:demand_forecast:v2"]
     assert prepare(acme) == [*OF_SALES, *of_review, f"experiment:{trial.pk}"]
+
+
+def test_a_version_that_serves_by_now_is_not_compared_with_itself(acme, bob):
+    first = a_version(acme, "challenger")
+    review(first, "approve", by=bob, notes="Better than the week before.")
+    assert prepare(acme) == [*OF_SALES, "stores:demand_forecast:v1"]
 
 
 def test_one_that_fails_hinders_no_other(acme, monkeypatch, caplog):

@@ -11,10 +11,10 @@ from shelfops.tests.decisions import what_waits
 
 pytestmark = pytest.mark.django_db
 QUERIES = {
-    "advice": 17,
+    "advice": 18,
     "alert": 18,
     "alert-dismissing": 12,
-    "clusters": 19,
+    "clusters": 20,
     "experiment-approved": 16,
     "experiment-cancelled": 14,
     "experiment-completed": 19,
@@ -24,7 +24,7 @@ QUERIES = {
     "experiment-proposed": 17,
     "experiment-rejected": 14,
     "experiment-rolled_back": 18,
-    "experiment-shadow_testing": 23,
+    "experiment-shadow_testing": 24,
     "incident": 17,
     "overview": 24,
     "policy": 11,
