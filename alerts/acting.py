@@ -159,7 +159,7 @@ def overtake(
 
 def _check_rights(alert: MLAlert, by: User) -> None:
     if not may_act(alert, by):
-        able = ", ".join(role.label for role, actions in tenancy.MATRIX.items() if Action.DISMISS_ALERT in actions)
+        able = tenancy.able(Action.DISMISS_ALERT)
         raise NotAllowed(f"You may not act on alerts at {alert.customer}. Who may: {able}.")
 
 

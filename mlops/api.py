@@ -280,7 +280,11 @@ class Incidents(Rows):
     @action(detail=True, methods=["post"])
     @once
     def retrain(self, request: Request, pk: str) -> Response:
-        """Does an emergency retrain again that failed; a worker does it, and an alert tells how it ended."""
+        """Does an emergency retrain again that failed, and answers its run at once; a worker does it.
+
+        An alert tells how it ended. Whoever asks while one is at work gets that one; 409 where the incident is closed
+        or has a challenger that awaits its review.
+        """
         run = unreplaced.train_again(self.get_object(), by=self.caller, reason=self.told()["reason"])
         return Response(AskedAgainSerializer(run).data, 202)
 
@@ -288,7 +292,11 @@ class Incidents(Rows):
     @action(detail=True, methods=["post"])
     @once
     def close(self, request: Request, pk: str) -> Response:
-        """Closes an incident for which no new version could be trained, and its alert: the champion stays."""
+        """Closes an incident for which no new version could be trained, and its alert: the champion stays.
+
+        Answers the incident; the same again answers the same. 409 where somebody else has closed it otherwise, or a
+        challenger awaits its review.
+        """
         told = self.told()
         unreplaced.close(self.get_object(), by=self.caller, notes=told["notes"], verdict=told.get("verdict"))
         return self.retrieve(request, pk)

@@ -86,8 +86,12 @@ def rights_of(user: Person, customer: Customer) -> frozenset[Action]:
 def require(user: Person, customer: Customer, action: Action) -> None:
     """Raises NotAllowed, in words a person can act on, where `allowed` says no."""
     if not allowed(user, customer, action):
-        able = ", ".join(role.label for role, actions in MATRIX.items() if action in actions)
-        raise NotAllowed(f"You may not {action} at {customer}. Who may: {able}.")
+        raise NotAllowed(f"You may not {action} at {customer}. Who may: {able(action)}.")
+
+
+def able(action: Action) -> str:
+    """The roles that may, such as: Data scientist, ML manager."""
+    return ", ".join(role.label for role, actions in MATRIX.items() if action in actions)
 
 
 def customers_of(user: Person, action: Action = Action.READ) -> QuerySet[Customer]:

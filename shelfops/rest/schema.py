@@ -9,8 +9,10 @@ from drf_spectacular.plumbing import get_doc
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework.serializers import ModelSerializer
 
+from shelfops import tenancy
 from shelfops.rest import customer, replay
 from shelfops.rest.views import Endpoint, Rows
+from shelfops.tenancy import Action
 
 Schema = dict[str, Any]
 DETAIL = {"type": "string", "description": "What is wrong and what to do, in one sentence."}
@@ -77,11 +79,13 @@ class AutoSchema(Stock):
         return found
 
     def get_description(self) -> str:  # type: ignore[override]  # as the stock class has it
-        """Of a list that says nothing by itself: what its rows are, and what its filters are about."""
+        """What it does and who may; of a list that says nothing by itself, what its rows and its filters are about."""
         view = self.view
-        if not isinstance(view, Rows) or view.action != "list":
-            return str(super().get_description())
-        return " ".join(get_doc(what) for what in (type(view), view.filterset_class) if what)
+        if isinstance(view, Rows) and view.action == "list":
+            return " ".join(get_doc(what) for what in (type(view), view.filterset_class) if what)
+        right = view.rights.get(view.action, Action.READ) if isinstance(view, Endpoint) else Action.READ
+        is_for_all = all(right in actions for actions in tenancy.MATRIX.values())
+        return str(super().get_description()) + ("" if is_for_all else f"\n\nWho may: {tenancy.able(right)}.")
 
     def get_request_serializer(self) -> Any:
         if isinstance(self.view, Endpoint) and self.method in ("POST", "PATCH"):

@@ -64,6 +64,22 @@ def test_every_operation_tells_its_errors():
             assert method == "get" or {"409", "415", "422"} <= codes, path
 
 
+@pytest.mark.parametrize(
+    ("path", "answers", "who"),
+    [
+        ("/api/v1/drift/incidents/{id}/retrain", ("202", "AskedAgain"), "Data scientist, ML manager"),
+        ("/api/v1/drift/incidents/{id}/close", ("200", "IncidentDetail"), "Data scientist, ML manager"),
+        ("/api/v1/models/{version}/rollback", ("200", "VersionDetail"), "ML manager"),
+    ],
+)
+def test_a_change_tells_who_may_and_what_comes_back(path, answers, who):
+    told = yaml.safe_load(FILE.read_text())["paths"][path]["post"]
+    assert told["description"].endswith(f"Who may: {who}.")
+    code, shape = answers
+    shown = told["responses"][code]["content"]["application/json"]["schema"]
+    assert shown == {"$ref": f"#/components/schemas/{shape}"}
+
+
 @pytest.fixture
 def bobs_calls(acme, bob, settings):
     """Headers of bob's token; the connection of the test stays open between calls."""
