@@ -149,20 +149,20 @@ def test_one_day_ahead_is_the_same_alone_and_in_a_batch_for_slow_sellers(tier, p
 
 
 def test_models_that_share_an_outlook_say_what_each_says_alone(tier, panel, models):
-    both = (models[tier], trained(panel, tier, LAST))
+    sharing = (models[tier], trained(panel, tier, LAST), *models.values())
     few, outlook = np.array([1, 4, 5]), Outlook(panel)
     chosen = np.isin(np.arange(len(panel.items)), few)
 
     together = [
         expected(model, outlook, horizon, series)
         for horizon, series in ((1, few), (14, None), (7, few))  # longer than what is worked out already, and shorter
-        for model in both
+        for model in sharing
     ]
 
     alone = [
         predict(model, part, horizon)["prediction"].to_numpy().reshape(-1, horizon)
         for horizon, part in ((1, panel.select(chosen)), (14, panel), (7, panel.select(chosen)))
-        for model in both
+        for model in sharing
     ]
     for one, other in zip(together, alone, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -129,11 +129,15 @@ def test_a_former_champion_serves_again(world, post):
     assert (code, answer["status"], answer["events"][-1]["reason"]) == (200, "champion", "v2 misses promotions")
 
 
-def test_reading_an_alert_is_the_callers_own(world, post, alice, client_of):
+def test_reading_an_alert_is_the_callers_own(world, post, alice, bob, client_of):
+    def listed(person, status):
+        return [row["id"] for row in client_of(person).get(f"{V1}/ml-alerts?status={status}").json()["results"]]
+
     code, answer = post(f"{V1}/ml-alerts/{world.alert.pk}/read", {}, "patch")
     assert (code, answer["status"], answer["read_by"]) == (200, "read", "bob@acme.example")
-    unread = client_of(alice).get(f"{V1}/ml-alerts?status=unread").json()
-    assert [row["id"] for row in unread["results"]] == [world.alert.pk, world.drift_alert.pk]
+    both = [world.alert.pk, world.drift_alert.pk]
+    assert (listed(alice, "unread"), listed(alice, "read")) == (both, [])
+    assert (listed(bob, "unread"), listed(bob, "read")) == (both[1:], both[:1])
     assert client_of(alice).get(f"{V1}/ml-alerts/{world.alert.pk}").json()["status"] == "unread"
 
 
