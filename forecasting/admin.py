@@ -32,7 +32,7 @@ from forecasting.serving import reason_of
 from mlops.models import RoutingRule
 from shelfops import tenancy
 from shelfops.models import User
-from shelfops.scoped_admin import ScopedAdmin, ScopedAutocompleteFilter, ScopedHistoryAdmin
+from shelfops.scoped_admin import ScopedAdmin, ScopedAutocompleteFilter, ScopedDropdownFilter, ScopedHistoryAdmin
 from shelfops.tenancy import Action
 
 __all__ = ["RetrainingAdmin"]  # registered where it stands
@@ -40,12 +40,26 @@ __all__ = ["RetrainingAdmin"]  # registered where it stands
 SERIES_KEY = {"store_id": "store__code", "product_id": "product__code"}
 
 
-class StoreRowsAdmin(ScopedAdmin):
-    """A long table by store, listed in the order of its index, which needs no sort.
+def of_stores(rows: QuerySet[Any], stores: QuerySet[Store]) -> QuerySet[Any]:
+    """Those of the stores, in whichever order they are listed.
 
-    A join, or an index by store, would make SQLite read and sort all rows of the caller's stores for the fifty that are
-    shown; a date hierarchy would read every row for its years.
+    By no index and no join: either would make SQLite read and sort all rows of the stores for the fifty that are shown.
     """
+    by_no_index = Func(F("store_id"), template="+%(expressions)s", output_field=BigIntegerField())
+    return rows.alias(of=by_no_index).filter(of__in=list(stores.values_list("pk", flat=True)))
+
+
+class CustomerOfStoreFilter(ScopedDropdownFilter):
+    """A filter by the customer whose the stores are."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if not (chosen := self.used_parameters.get(self.lookup_kwarg)):
+            return queryset
+        return of_stores(queryset, Store.objects.filter(customer__in=chosen))
+
+
+class StoreRowsAdmin(ScopedAdmin):
+    """A long table by store, listed in the order of its index; a date hierarchy would read every row for its years."""
 
     customer_path = "store__customer"
     list_select_related: ClassVar[list[str]] = []
@@ -55,9 +69,7 @@ class StoreRowsAdmin(ScopedAdmin):
         rows = ModelAdmin.get_queryset(self, request).prefetch_related(*self.named)
         if request.user.is_superuser:
             return rows
-        own = tenancy.scope(Store.objects.all(), request.user).values_list("pk", flat=True)
-        by_no_index = Func(F("store_id"), template="+%(expressions)s", output_field=BigIntegerField())
-        return rows.alias(of=by_no_index).filter(of__in=list(own))
+        return of_stores(rows, tenancy.scope(Store.objects.all(), request.user))
 
 
 class SeriesRowsAdmin(StoreRowsAdmin):
@@ -134,7 +146,7 @@ class CategoryDepartmentAdmin(ScopedHistoryAdmin):
 class SaleAdmin(SeriesRowsAdmin):
     list_display: ClassVar = ["date", "store", "product", "quantity", "unit_price", "promo"]
     list_filter: ClassVar = [
-        "store__customer",
+        ("store__customer", CustomerOfStoreFilter),
         ("date", RangeDateFilter),
         ("store", ScopedAutocompleteFilter),
         ("product", ScopedAutocompleteFilter),
@@ -156,7 +168,7 @@ class SaleAdmin(SeriesRowsAdmin):
 class PlannedPriceAdmin(SeriesRowsAdmin):
     list_display: ClassVar = ["date", "store", "product", "unit_price", "promo", "known_at"]
     list_filter: ClassVar = [
-        "store__customer",
+        ("store__customer", CustomerOfStoreFilter),
         ("date", RangeDateFilter),
         ("store", ScopedAutocompleteFilter),
         ("product", ScopedAutocompleteFilter),
@@ -178,7 +190,7 @@ class PlannedPriceAdmin(SeriesRowsAdmin):
 class SeriesAdmin(SeriesRowsAdmin):
     list_display: ClassVar = ["store", "product", "first_sold"]
     list_filter: ClassVar = [
-        "store__customer",
+        ("store__customer", CustomerOfStoreFilter),
         ("first_sold", RangeDateFilter),
         ("store", ScopedAutocompleteFilter),
         ("product", ScopedAutocompleteFilter),
@@ -243,7 +255,7 @@ class ForecastAdmin(SeriesRowsAdmin):
         "replayed",
     ]
     list_filter: ClassVar = [
-        "store__customer",
+        ("store__customer", CustomerOfStoreFilter),
         ("date", RangeDateFilter),
         ("store", ScopedAutocompleteFilter),
         ("product", ScopedAutocompleteFilter),
@@ -313,7 +325,7 @@ class FeedDayAdmin(StoreRowsAdmin):
     autocomplete_fields: ClassVar = ["store"]
     list_display: ClassVar = ["date", "store", "shown_status", "rows", "note", "marked_by"]
     list_filter: ClassVar = [
-        "store__customer",
+        ("store__customer", CustomerOfStoreFilter),
         ("date", RangeDateFilter),
         "status",
         ("store", ScopedAutocompleteFilter),
