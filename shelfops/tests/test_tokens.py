@@ -8,8 +8,8 @@ import pytest
 import time_machine
 from django.core.management import CommandError, call_command
 
-from shelfops import tokens
-from shelfops.models import ApiToken, Customer, Membership, User
+from shelfops import tenancy, tokens
+from shelfops.models import ApiToken, Customer, Membership, Role, User
 from shelfops.tokens import NoTokenForThem
 
 NOON = dt.datetime(2026, 3, 2, 12, tzinfo=dt.UTC)
@@ -68,6 +68,13 @@ def test_a_token_brings_its_person_and_their_customers_in_one_query(alice, globe
         assert (found.user.email, [one.slug for one in found.customers]) == (alice.email, ["acme", "globex"])
     assert found.customers == list(Customer.objects.order_by("slug"))
     assert [one.created_at for one in found.customers] == [one.created_at for one in Customer.objects.order_by("slug")]
+
+
+@pytest.mark.parametrize("role", Role.values)
+def test_a_token_brings_the_customers_that_its_person_may_read(role, alice, globex):
+    Membership.objects.create(user=alice, customer=globex, role=role)
+    _, text = tokens.issue(alice, name="x", days=1)
+    assert tokens.find(text).customers == list(tenancy.customers_of(alice).order_by("slug"))
 
 
 def test_a_token_of_who_lost_the_membership_brings_no_customer(alice):
