@@ -13,6 +13,7 @@ from mlops.kept import Question
 from mlops.models import ModelExperiment, ModelPolicy, ModelReview, ModelVersion
 from mlops.review_backtest import Backtest
 from shelfops.models import Customer
+from shelfops.refusals import Refusal
 
 logger = logging.getLogger(__name__)
 DECIDED_LATELY = 10
@@ -29,6 +30,8 @@ def prepare(customer: Customer) -> list[str]:
     for question in _asked(customer):
         try:
             found += [question.name] if question.prepare() else []
+        except Refusal as refusal:
+            logger.warning("“%s” of %s is not prepared: %s", question.name, customer, refusal)
         except Exception:
             logger.exception("“%s” of %s could not be prepared", question.name, customer)
     return found

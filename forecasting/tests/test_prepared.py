@@ -17,6 +17,7 @@ from mlops.review import review
 from mlops.tests.ledger import DAY, a_version, rows
 from mlops.tests.trials import in_shadow, shown
 from shelfops.models import JobRun
+from shelfops.refusals import Refusal
 from shelfops.tests.decisions import what_waits
 
 pytestmark = pytest.mark.django_db
@@ -106,6 +107,16 @@ def test_one_that_fails_hinders_no_other(acme, monkeypatch, caplog):
     monkeypatch.setattr(advice, "advise", breaks)
     assert prepare(acme) == ["clusters"]
     assert "“advice” of Acme Stores could not be prepared" in caplog.text
+
+
+def test_one_that_is_refused_takes_a_line_of_the_log(acme, monkeypatch, caplog):
+    def refuses(_customer):
+        raise Refusal("Its files are gone.")
+
+    monkeypatch.setattr(advice, "advise", refuses)
+    assert prepare(acme) == ["clusters"]
+    assert [(record.levelname, record.exc_info) for record in caplog.records] == [("WARNING", None)]
+    assert "“advice” of Acme Stores is not prepared: Its files are gone." in caplog.text
 
 
 def test_pages_read_what_was_prepared(acme, alice, client_of, monkeypatch):
