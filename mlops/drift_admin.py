@@ -4,6 +4,7 @@ from typing import Any, ClassVar, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
+from django.db.models import QuerySet
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -45,7 +46,7 @@ class DriftCheckAdmin(ScopedAdmin):
         "customer",
     ]
     list_filter: ClassVar = ["customer", "verdict", "segment"]
-    list_select_related: ClassVar = ["customer", "champion", "incident__champion"]
+    list_select_related: ClassVar = ["customer"]
     search_fields: ClassVar = ["segment", "reason"]
     date_hierarchy = "as_of"
     fieldsets: ClassVar = [
@@ -58,6 +59,10 @@ class DriftCheckAdmin(ScopedAdmin):
             "created_at",
         ]}),
     ]  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Few versions are named by many rows: each is read once."""
+        return super().get_queryset(request).prefetch_related("champion", "incident__champion")
 
     @display(description="verdict", ordering="verdict", label=VERDICT_COLOURS)
     def shown_verdict(self, check: DriftCheck) -> tuple[str, str]:
