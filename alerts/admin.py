@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar, cast
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
@@ -172,7 +171,7 @@ class MLAlertAdmin(ScopedAdmin):
                 "facts": {"headers": ["fact", "value"], "rows": facts(alert)},
                 "answers": acting.answers_for(alert, user),
                 "ways": acting.ways_for(alert, user),
-                "due": alert.due_at and alert.due_at.astimezone(ZoneInfo(alert.customer.timezone)),
+                "due": alert.due_at,
                 "decided": None if alert.is_open else acting.how_decided(alert),
             }
         return super().change_view(request, object_id, form_url, {**shown, **(extra_context or {})})

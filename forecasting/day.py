@@ -6,6 +6,8 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils import timezone
+
 from forecasting import drift, nightly, retraining_job, sales, scoring
 from forecasting.orders import Trigger
 from forecasting.retrain import close_dead
@@ -24,11 +26,14 @@ def run_day(customer: Customer, as_of: dt.date, *, retrain_due: bool, by: User |
     """The whole day in this process; a step that was done for this day already is not done again.
 
     `retrain_due` says whether the timetable retrains on this day; where nobody serves or waits for a decision yet, it
-    is tried every day. A retrain that fails is told in the report, and the champion goes on serving.
+    is tried every day. A retrain that fails is told in the report, and the champion goes on serving. `done_before` is
+    when an earlier run of the day ended whose results these are.
     """
+    begun = timezone.now()
     report: Report = {"as_of": as_of, "retrain": _retrain(customer, as_of, retrain_due)}
     night = jobs.run_now(customer, JOB, slot=as_of.isoformat(), arguments={"as_of": as_of.isoformat()}, by=by)
-    return report | {"status": night.status, "reason": night.error, **night.result}
+    done_before = night.completed_at if night.completed_at and night.completed_at < begun else None
+    return report | {"status": night.status, "reason": night.error, "done_before": done_before, **night.result}
 
 
 def _retrain(customer: Customer, as_of: dt.date, is_due: bool) -> Report | None:

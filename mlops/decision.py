@@ -138,7 +138,7 @@ def _verdict(comparison: Comparison, policy: ModelPolicy, champion: str) -> _Ver
         return _Verdict(Outcome.PENDING, f"{_why_unknown(comparison, champion)}: {A_PERSON}", "promotion", checks)
     if not at_least(improvement, needed):
         worse = improvement < 0
-        reason = f"kept: {_better(comparison, needed)}, needs {needed:g}" + (" % better" if worse else "")
+        reason = f"kept: {_better(comparison, needed)}, needs {needed:g} %" + (" better" if worse else "")
         return _Verdict(Outcome.CHALLENGER, reason, "promotion", checks)
     if stopped := _stopped_by(checks):
         return _Verdict(

@@ -62,6 +62,15 @@ def test_the_list_shows_each_person_what_they_have_read(acme, alice, charlie, cl
     assert "Unread" in read(client_of(charlie), LIST)
 
 
+def test_its_page_says_by_when_in_the_customer_s_zone(acme, charlie, client_of):
+    acme.timezone = "America/New_York"
+    acme.save()
+    due = dt.datetime(2035, 7, 2, 1, 36, tzinfo=dt.UTC)
+    alert = an_alert(acme, due_at=due)
+    page = read(client_of(charlie), page_of(alert))
+    assert "A decision is due by 2035-07-01 21:36 EDT." in " ".join(page.split())
+
+
 def test_what_is_over_has_nothing_to_be_done(acme, alice, approved, client_of):
     acting.act(an_alert(acme, due_at=ago(hours=1)), "approve", by=alice, notes="fine")
     page = read(client_of(alice), LIST)

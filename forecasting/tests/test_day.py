@@ -134,6 +134,14 @@ def test_decisions_are_told_in_order_with_their_reasons(sold, bob):
     assert all(one.reason for one in told)
 
 
+def test_a_day_that_is_done_says_so_when_it_is_asked_for_again(sold, capsys):
+    call_command("run_day", customer="acme")
+    assert "was done already" not in capsys.readouterr().out
+
+    call_command("run_day", customer="acme")
+    assert f"{FIRST} was done already, 0\xa0minutes ago, and is not done again. Its results:" in capsys.readouterr().out
+
+
 def test_the_commands_refuse_days_to_come(sold, capsys):
     with pytest.raises(CommandError, match="has not come yet"):
         call_command("run_day", "--as-of", str(FIRST + DAY))

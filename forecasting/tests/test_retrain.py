@@ -150,7 +150,7 @@ def test_the_same_recipe_a_week_later_is_kept_beside_the_champion(version, sold)
 
     assert (later.version, later.status, later.parent) == ("v2", "challenger", version)
     assert later.decision["champion"] == "v1"
-    assert "needs 50" in later.decision["reason"]
+    assert "needs 50 %" in later.decision["reason"]
     assert later.recipe == version.recipe
     scored = BacktestResult.objects.filter(version=later, kind="holdout", scope_type="all", lead_band="1-7")
     champions, own = scored.filter(baseline="v1"), scored.filter(baseline="")

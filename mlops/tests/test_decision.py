@@ -32,9 +32,9 @@ def decision(comparison, champion="v1", **options):
     [
         (5.0, "promote", "promoted: 5.0 % better and all guards pass"),
         (6.14, "promote", "promoted: 6.1 % better and all guards pass"),
-        (4.99, "challenger", "kept: 4.99 % better, needs 5"),
-        (0.8, "challenger", "kept: 0.8 % better, needs 5"),
-        (0.0, "challenger", "kept: 0.0 % better, needs 5"),
+        (4.99, "challenger", "kept: 4.99 % better, needs 5 %"),
+        (0.8, "challenger", "kept: 0.8 % better, needs 5 %"),
+        (0.0, "challenger", "kept: 0.0 % better, needs 5 %"),
         (-1.2, "challenger", "kept: 1.2 % worse, needs 5 % better"),
     ],
 )
@@ -54,7 +54,7 @@ def test_the_noise_of_floats_decides_nothing(champion):
 def test_the_policy_sets_the_limit():
     policy = ModelPolicy(min_improvement_pct=8)
     found = decide(a_comparison(improvement=6), policy, as_of=DAY, champion="v1")
-    assert found.reason == "kept: 6.0 % better, needs 8"
+    assert found.reason == "kept: 6.0 % better, needs 8 %"
     assert found.thresholds["min_improvement_pct"] == 8
 
 
@@ -200,7 +200,7 @@ def test_after_a_rollback_nothing_is_promoted_by_itself(until, outcome):
 
 def test_a_freeze_is_no_news_for_what_is_kept_anyway():
     found = decision(a_comparison(improvement=1), frozen_until=DAY + dt.timedelta(days=9))
-    assert (found.outcome, found.reason) == (Outcome.CHALLENGER, "kept: 1.0 % better, needs 5")
+    assert (found.outcome, found.reason) == (Outcome.CHALLENGER, "kept: 1.0 % better, needs 5 %")
 
 
 def test_it_is_held_where_promotion_was_not_wished():

@@ -187,7 +187,7 @@ def test_the_first_candidate_becomes_champion(acme):
 def test_a_small_improvement_makes_a_challenger_without_a_message(acme):
     a_version(acme, "champion")
     version = apply(decision("v1", changes={"improvement": 0.8}), a_version(acme), by=None, as_of=DAY)
-    assert (version.status, version.events.last().reason) == ("challenger", "kept: 0.8 % better, needs 5")
+    assert (version.status, version.events.last().reason) == ("challenger", "kept: 0.8 % better, needs 5 %")
     assert champions(acme) == ["v1"]
     assert not MLAlert.objects.exists()
 
@@ -254,7 +254,7 @@ def test_a_scheduled_challenger_gives_way_where_the_shadow_is_full(acme):
     assert version.status == "archived"
     assert version.decision["status"] == "archived"
     assert version.events.last().reason == (
-        "kept: 1.0 % better, needs 5; archived, as there is no room in shadow (at most 3): "
+        "kept: 1.0 % better, needs 5 %; archived, as there is no room in shadow (at most 3): "
         "v2 is next, v3 is next, v4 is next"
     )
     assert {ModelVersion.objects.get(pk=one.pk).status for one in held} == {"challenger"}

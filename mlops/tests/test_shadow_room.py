@@ -141,7 +141,7 @@ def test_a_scheduled_challenger_without_room_is_archived_with_that_reason(acme, 
     a_version(acme, "challenger")
     newcomer = arrives(acme)
     assert newcomer.events.last().reason == (
-        "kept: 1.0 % better, needs 5; archived, as there is no room in shadow (at most 3): "
+        "kept: 1.0 % better, needs 5 %; archived, as there is no room in shadow (at most 3): "
         "v3 is in it, v2 awaits a decision, v4 is next"
     )
     assert (newcomer.status, statuses(test.version)) == ("archived", ["challenger"])

@@ -4,6 +4,8 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from typing import Any
 
+from django.utils.timesince import timesince
+
 from forecasting.day import run_day
 from forecasting.management.commands import detect_drift, forecast, score
 from forecasting.prepared import prepare
@@ -30,6 +32,9 @@ class Command(Base):
         return report
 
     def show(self, report: Report) -> None:
+        if done := report["done_before"]:
+            ago = timesince(done, depth=1)
+            self.stdout.write(f"{report['as_of']} was done already, {ago} ago, and is not done again. Its results:")
         for title, lines in _parts(report).items():
             self.stdout.write(f"{title}:")
             for line in lines:
