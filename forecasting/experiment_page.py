@@ -152,7 +152,9 @@ def _page(
     timeline = experiment_facts.timeline(experiment.events.select_related("by"))
     serving, run = experiment_facts.serving_beside(experiment, versions), _run(experiment)
     offered, why_not = _offered(experiment, by, policy, run)
-    forms = {step: _form(step, experiment, None, shown=shown, typed=typed) for step in offered} | (filled or {})
+    guarded = experiment_facts.guards(tests)
+    advised = experiment_facts.without_reserve(shown, guarded) if shown else []
+    forms = {step: _form(step, experiment, None, advised=advised, typed=typed) for step in offered} | (filled or {})
     context = {
         "experiment": experiment,
         "colour": experiment_facts.COLOURS.get(Status(experiment.status), "default"),
@@ -165,7 +167,9 @@ def _page(
         "tests": tests,
         "run": run,
         "results": experiment_facts.results(shown | _pages(versions), policy.bootstrap_level) if shown else None,
-        "recommendation": experiment_facts.recommendation(shown) if shown else None,
+        "recommendation": experiment_facts.recommendation(shown, guarded) if shown else None,
+        "reserves": experiment_facts.reserves(shown, guarded) if shown else [],
+        "guards": guarded,
         "charts": experiment_facts.by_day(tests),
         "reported": told(experiment.reported_results),
         "changed": experiment_facts.changed(versions, serving) if experiment.status == Status.SHADOW_TESTING else [],
@@ -220,7 +224,9 @@ def _four_eyes(step: str, experiment: ModelExperiment, by: User, policy: ModelPo
     return ""
 
 
-def _form(step: str, experiment: ModelExperiment, data: Any, *, shown: Any = None, typed: Any = None) -> StepForm:
+def _form(
+    step: str, experiment: ModelExperiment, data: Any, *, advised: Sequence[Any] = (), typed: Any = None
+) -> StepForm:
     """Of a POST, or a fresh one that keeps what was typed before."""
     initial: dict[str, Any] = {"state": _state(experiment)}
     if typed and typed.get("step") == step:
@@ -228,7 +234,7 @@ def _form(step: str, experiment: ModelExperiment, data: Any, *, shown: Any = Non
     if step == "complete":
         versions = versions_of(experiment)
         initial |= {
-            "segments": _ticked(shown, typed),
+            "segments": _ticked(advised, typed),
             "beside": _beside(experiment_facts.serving_beside(experiment, versions)),
         }
         return CompleteForm(data, step=step, initial=initial, versions=versions)
@@ -236,10 +242,10 @@ def _form(step: str, experiment: ModelExperiment, data: Any, *, shown: Any = Non
     return kind(data, step=step, initial=initial)
 
 
-def _ticked(shown: Any, typed: Any) -> list[str]:
+def _ticked(advised: Sequence[Any], typed: Any) -> list[str]:
     if typed is not None:
         return typed.getlist("segments")
-    return [one["segment"] for one in shown["segments"] if one["reaches_target"]] if shown else []
+    return [one["segment"] for one in advised]
 
 
 def _beside(serving: experiment_facts.Serving) -> str:

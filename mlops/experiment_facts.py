@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.utils.html import format_html
 
+from mlops import review_facts
 from mlops.charts import Chart, Line, Tone
-from mlops.experiment_results import daily_maes
+from mlops.experiment_results import PARTIAL, PROMOTE, daily_maes
 from mlops.figures import UNKNOWN, Row, Table, figure
 from mlops.models import GLOBAL, ExperimentEvent, ModelExperiment, ModelPolicy, ModelVersion, ShadowTest
 from mlops.routing import Kind, in_words
@@ -44,6 +46,7 @@ RECOMMENDED = {
     "EXTEND": "Wait",
     "REJECT": "Do not adopt it",
 }
+ADOPTING = (PROMOTE, PARTIAL)
 PLAIN = {"proposed", "started", "started again"}  # reasons that say no more than the step itself
 
 
@@ -230,10 +233,53 @@ def _latency(measured: Mapping[str, float] | None) -> str:
     return f"{figure(own)} ms, {figure(theirs)} ms"
 
 
-def recommendation(shown: Mapping[str, Any]) -> tuple[str, str]:
-    """The one word that begins it, as people say it, and the reason."""
+@dataclass(frozen=True)
+class Guarded:
+    """What the guards of one segment's shadow test found: a sentence, and each guard as it is stored."""
+
+    version: str
+    where: str
+    sentence: str
+    failed: list[Mapping[str, Any]]
+    passed: list[Mapping[str, Any]]
+
+
+def guards(tests: Iterable[ShadowTest]) -> list[Guarded]:
+    """Of each test that has been judged, whatever the experiment's target says."""
+    found = []
+    for test in tests:
+        sentence, checks = review_facts.guards(test.result)
+        if checks:
+            failed, passed = ([one for one in checks if one["passed"] is passes] for passes in (False, True))
+            found.append(Guarded(test.version.version, in_words(test.version.segment), sentence, failed, passed))
+    return found
+
+
+def recommendation(shown: Mapping[str, Any], guarded: Iterable[Guarded]) -> tuple[str, str]:
+    """What it comes to, as people say it, and the reason; what fails a guard is for a person to weigh."""
     word, _, reason = shown["recommendation"].partition(" — ")
-    return RECOMMENDED.get(word, word.capitalize()), re.sub(r"(?<=\d)%", "\N{NO-BREAK SPACE}%", reason)
+    advised = RECOMMENDED.get(word, word.capitalize())
+    if word in ADOPTING and reserves(shown, guarded := list(guarded)):
+        sound = [in_words(one["segment"]) for one in without_reserve(shown, guarded)]
+        advised = f"Adopt it in {', '.join(sound)}, and weigh the rest" if sound else "A person weighs it"
+    return advised, re.sub(r"(?<=\d)%", "\N{NO-BREAK SPACE}%", reason)
+
+
+def reserves(shown: Mapping[str, Any], guarded: Iterable[Guarded]) -> list[str]:
+    """A sentence for each segment that reaches its target while guards fail."""
+    better = {one["version"]: one["improvement_pct"] for one in shown["segments"] if one["reaches_target"]}
+    return [
+        f"{one.where[:1].upper()}{one.where[1:]}: better by {better[one.version]:.1f}\N{NO-BREAK SPACE}%, "
+        f"but {'; '.join(guard['sentence'] for guard in one.failed)}: a person weighs that."
+        for one in guarded
+        if one.failed and one.version in better
+    ]
+
+
+def without_reserve(shown: Mapping[str, Any], guarded: Iterable[Guarded]) -> list[Mapping[str, Any]]:
+    """The segments that reach their target and fail no guard."""
+    failing = {one.version for one in guarded if one.failed}
+    return [one for one in shown["segments"] if one["reaches_target"] and one["version"] not in failing]
 
 
 def timeline(events: Iterable[ExperimentEvent]) -> list[dict[str, Any]]:

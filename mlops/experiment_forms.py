@@ -63,7 +63,7 @@ class CompleteForm(ReasonForm):
         label="Where it is adopted in some segments only",
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="Ticked are those that reach their target.",
+        help_text="Ticked are those that reach their target and fail no guard of their shadow test.",
     )
     beside = forms.CharField(widget=forms.HiddenInput, required=False)
     field_order = ("segments", "rationale")

@@ -76,9 +76,9 @@ def _improvement(compared: Numbers) -> str:
     return better(value, "%") + interval
 
 
-def guards(version: ModelVersion) -> tuple[str, list[Numbers]]:
+def guards(decision: Mapping[str, Any]) -> tuple[str, list[Numbers]]:
     """How many failed, in a sentence, and all of them, the failed ones first."""
-    found = sorted(version.decision.get("guards", []), key=lambda guard: bool(guard["passed"]))
+    found = sorted(decision.get("guards", []), key=lambda guard: bool(guard["passed"]))
     failed = [guard["name"] for guard in found if not guard["passed"]]
     if not failed:
         return (f"All {len(found)} guards passed." if found else "", found)

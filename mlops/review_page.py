@@ -128,7 +128,7 @@ def _page(
         "life_url": life_url(version),
         "before_url": life_url(reviewed.champion, version.customer) if reviewed and reviewed.champion else "",
         "measures": review_facts.measures(version),
-        "guards": review_facts.guards(version),
+        "guards": review_facts.guards(version.decision),
         "departments": review_facts.departments(version),
         "stores": backtest.stores(),
         "charts": [backtest.by_day(), backtest.by_horizon()],
