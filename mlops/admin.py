@@ -203,8 +203,7 @@ class ModelVersionAdmin(ScopedAdmin):
             shown["version_tables"] = version_page.tables(version)
             if version.status == ModelVersion.Status.CHALLENGER or review.review_of(version):
                 shown["review_url"] = addresses.url(version)
-            if version.is_former_champion and self.may(request, Action.ROLL_BACK, version):
-                shown["roll_back_url"] = reverse("admin:mlops_modelversion_roll_back", args=[version.pk])
+            shown["roll_back_url"] = addresses.roll_back_url(version, cast(User, request.user))
         return super().change_view(request, object_id, form_url, {**shown, **(extra_context or {})})
 
     def roll_back_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -231,7 +230,7 @@ class ModelVersionAdmin(ScopedAdmin):
         except Refusal as refusal:
             messages.error(request, str(refusal))
         else:
-            messages.success(request, f"{version} serves {version.segment} again.")
+            messages.success(request, f"{version} serves {in_words(version.segment)} again.")
 
     def _ask_why(self, request: HttpRequest, version: ModelVersion, form: RollBackForm) -> HttpResponse:
         context = {
@@ -240,6 +239,7 @@ class ModelVersionAdmin(ScopedAdmin):
             "opts": self.opts,
             "form": form,
             "version": version,
+            "where": in_words(version.segment),
             "champion": promotion.champion_of(version),
             "freeze_days": ModelPolicy.of(version.customer).rollback_freeze_days,
             "back": reverse("admin:mlops_modelversion_change", args=[version.pk]),

@@ -1,7 +1,7 @@
 """The life of a version: what became of it, when, by whom and why, and how it did while it served."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
@@ -16,6 +16,7 @@ from mlops.figures import Row, Table
 from mlops.models import BacktestResult, ModelVersion, RoutingRule
 from mlops.review_page import STATUS_COLOURS
 from mlops.routing import in_words
+from shelfops.models import User
 from shelfops.own_pages import own_scripts_only
 
 NIGHTS = 120
@@ -47,6 +48,7 @@ def _page(request: HttpRequest, version: ModelVersion) -> HttpResponse:
         ],
         "lineage": review_facts.lineage(version, None),
         "review_url": addresses.url(version),
+        "roll_back_url": addresses.roll_back_url(version, cast(User, request.user)),
     }
     return render(request, "version_life.html", context)
 

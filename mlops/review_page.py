@@ -14,7 +14,7 @@ from alerts import acting
 from alerts.models import MLAlert
 from mlops import drift_page, incidents, promotion, review_facts
 from mlops import review as rule
-from mlops.addresses import life_url, url
+from mlops.addresses import life_url, roll_back_url, url
 from mlops.figures import Table
 from mlops.forms import ReviewForm
 from mlops.models import DriftIncident, ModelReview, ModelVersion
@@ -127,6 +127,7 @@ def _page(
         "answer": review_facts.answer(version),
         "life_url": life_url(version),
         "before_url": life_url(reviewed.champion, version.customer) if reviewed and reviewed.champion else "",
+        "roll_back_url": _roll_back_url(request, version, reviewed),
         "measures": review_facts.measures(version),
         "guards": review_facts.guards(version.decision),
         "departments": review_facts.departments(version),
@@ -143,6 +144,13 @@ def _page(
     if not reviewed and not context["not_reviewable"]:
         context |= _asked(request, version, champion, form, typed or {})
     return render(request, "review.html", context, status=409 if refusal else 200)
+
+
+def _roll_back_url(request: HttpRequest, version: ModelVersion, reviewed: ModelReview | None) -> str:
+    """The way back to whom it replaced, as long as it serves in their place."""
+    if not reviewed or not reviewed.champion or version.status != ModelVersion.Status.CHAMPION:
+        return ""
+    return roll_back_url(reviewed.champion, cast(User, request.user))
 
 
 def _asked(

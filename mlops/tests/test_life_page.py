@@ -1,6 +1,7 @@
 """The life of a version as a page."""
 
 import pytest
+from django.urls import reverse
 
 from mlops.models import BacktestResult
 from mlops.promotion import promote
@@ -45,6 +46,14 @@ def test_it_tells_what_became_of_it_when_by_whom_and_why(former, charlie, client
 
 def test_it_tells_when_it_served(former, charlie, client_of):
     assert "When it served" in read(client_of, charlie)
+
+
+def test_a_manager_finds_the_way_back_to_a_former_champion(former, alice, bob, charlie, client_of):
+    link = f'href="{reverse("admin:mlops_modelversion_roll_back", args=[former.pk])}">Roll back to v1</a>'
+    assert link in read(client_of, bob)
+    assert link not in read(client_of, alice)
+    assert link not in read(client_of, charlie)
+    assert "Roll back to" not in read(client_of, bob, "/models/v2")  # it serves
 
 
 def test_its_errors_stand_beside_seasonal_naive(former, charlie, client_of):

@@ -396,3 +396,14 @@ def test_an_alert_leads_to_the_version_also_where_it_names_no_model(model_name, 
     [link] = re.findall(r'href="([^"]*)" class="text-link">v1<', page)
     assert f"customer={acme.slug}" in link
     assert client_of(charlie).get(unescape(link)).status_code == 200
+
+
+def test_an_approved_review_leads_a_manager_back_to_who_served_before(acme, pending, alice, bob, client_of):
+    assert "Roll back to" not in read(client_of, bob)
+    review(pending, "approve", by=bob, notes="steady")
+    former = ModelVersion.objects.get(version="v1")
+    link = f'href="{reverse("admin:mlops_modelversion_roll_back", args=[former.pk])}">Roll back to v1</a>'
+    assert link in read(client_of, bob)
+    assert "Roll back to" not in read(client_of, alice)
+    promote(a_version(acme), by=None, reason="5.2 % better", as_of=DAY)
+    assert "Roll back to" not in read(client_of, bob)  # another serves by now

@@ -126,7 +126,7 @@ def test_it_says_what_will_happen_and_changes_nothing_by_looking(former, bob, cl
     page = client_of(bob).get(roll_back_url(former)).content.decode()
     former.refresh_from_db()
     assert former.status == "archived"
-    for text in ["will serve global again", "<strong>v2</strong>", "will be archived", "For 14 days"]:
+    for text in ["will serve all products again", "<strong>v2</strong>", "will be archived", "For 14 days"]:
         assert text in page
 
 
@@ -142,7 +142,7 @@ def test_a_rollback_is_done_and_recorded(former, bob, client_of):
     former.refresh_from_db()
     event = former.events.last()
     assert (former.status, event.by, event.reason) == ("champion", bob, "empty shelves")
-    assert "v1 serves global again." in answer.content.decode()
+    assert "v1 serves all products again." in answer.content.decode()
     assert ModelVersion.objects.get(version="v2").status == "archived"
 
 
