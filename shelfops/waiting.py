@@ -59,15 +59,29 @@ def waiting(
 ) -> dict[str, list[Ask]]:
     """The reader's own decisions and those of others, the gravest first, then those whose time is up the soonest."""
     found: dict[str, list[Ask]] = {"yours": [], "others": []}
-    for alert in _alerts(customer):
-        right = _right(alert)
-        _add(found["yours" if right in rights else "others"], _of_alert(alert, right))
+    alerts = list(_alerts(customer))
+    barred = set() if policy.allow_self_approval else _approved_by(user, customer, alerts)
+    for alert in alerts:
+        right, is_barred = _right(alert), alert.action_url in barred
+        ask = _of_alert(alert, right)
+        if is_barred and right in rights:
+            ask = replace(ask, able=f"{ask.able} other than you")
+        _add(found["yours" if right in rights and not is_barred else "others"], ask)
     found = {name: asks[:MOST] for name, asks in found.items()}
     for experiment in _proposals(customer) if has_proposals else ():
         is_own = experiment.proposed_by_id == user.pk and not policy.allow_self_approval
         may = Action.DECIDE_PROPOSAL in rights and not is_own
         found["yours" if may else "others"].append(_of_proposal(experiment))
     return found
+
+
+def _approved_by(user: User, customer: Customer, alerts: Iterable[MLAlert]) -> set[str]:
+    """The pages of experiments that the reader has approved, so that another person completes them."""
+    if not any(_right(alert) is Action.COMPLETE_EXPERIMENT for alert in alerts):
+        return set()
+    in_shadow = ModelExperiment.Status.SHADOW_TESTING
+    own = ModelExperiment.objects.filter(customer=customer, approved_by=user, status=in_shadow)
+    return {reverse("experiment", args=[pk]) for pk in own.values_list("pk", flat=True)}
 
 
 def _add(asks: list[Ask], ask: Ask) -> None:

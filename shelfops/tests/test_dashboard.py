@@ -3,6 +3,7 @@
 import datetime as dt
 
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 
 from alerts.models import MLAlert
@@ -11,6 +12,7 @@ from forecasting.models import FeedDay, ForecastRun, Store
 from mlops import experiments
 from mlops.models import BacktestResult, DriftCheck, ModelPolicy
 from mlops.tests.ledger import DAY, a_version
+from mlops.tests.trials import in_shadow
 from shelfops import customers, waiting
 from shelfops.models import Customer, JobRun, Membership, Role
 
@@ -79,6 +81,18 @@ def test_what_drift_asked_for_waits_for_its_scientist_whatever_asks_now(acme, al
     assert "Needs you now" in yours
     assert "v1 has ended" in yours
     assert "v2 has ended" in others
+
+
+def test_an_experiment_waits_for_others_than_whoever_approved_it(acme, alice, bob, client_of):
+    experiment = in_shadow(acme, alice, bob)
+    page = reverse("experiment", args=[experiment.pk])
+    an_alert(acme, MLAlert.Type.SHADOW_TEST_COMPLETE, "v1_electronics", action_url=page, title="Its trial has ended")
+    assert "Its trial has ended" in board(client_of, alice).partition("Waits for others")[0]
+    yours, _, others = board(client_of, bob).partition("Waits for others")
+    assert "Its trial has ended" not in yours
+    assert "Data scientist or ML manager other than you decides" in others
+    ModelPolicy.objects.update_or_create(customer=acme, defaults={"allow_self_approval": True})
+    assert "Its trial has ended" in board(client_of, bob).partition("Waits for others")[0]
 
 
 def test_nothing_of_ones_own_is_crowded_out_by_what_waits_for_others(acme, alice, client_of):
