@@ -17,7 +17,7 @@ from unfold.contrib.filters.admin import RadioFilter
 from unfold.decorators import display
 
 from alerts import acting
-from alerts.facts import facts
+from alerts.facts import facts, message
 from alerts.forms import ChannelForm, NotesForm
 from alerts.models import MLAlert, MLAlertQuerySet, Notification, NotificationChannel
 from alerts.reading import mark_read
@@ -168,6 +168,7 @@ class MLAlertAdmin(ScopedAdmin):
             shown = {
                 "title": alert.title,
                 "subtitle": None,
+                "message": message(alert),
                 "facts": {"headers": ["fact", "value"], "rows": facts(alert)},
                 "answers": acting.answers_for(alert, user),
                 "ways": acting.ways_for(alert, user),

@@ -6,7 +6,8 @@ class MlopsConfig(AppConfig):
     verbose_name = "Models"
 
     def ready(self) -> None:
-        from mlops import review, unreplaced  # models are ready only now
+        from mlops import incidents, review, unreplaced  # models are ready only now
 
+        incidents.register()
         review.register()
         unreplaced.register()

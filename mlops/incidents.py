@@ -8,8 +8,9 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 
-from alerts import acting
+from alerts import acting, facts
 from alerts.alerting import raise_alert
 from alerts.models import MLAlert
 from mlops.models import (
@@ -218,6 +219,20 @@ def _page(incident: DriftIncident) -> str:
 
 def _dedupe(incident: DriftIncident) -> str:
     return f"incident:{incident.pk}"
+
+
+def register() -> None:
+    """Says how alerts tell of incidents; called once, when the apps are ready."""
+    facts.tell({"suggested_verdict": _verdict_in_words, "incident": _linked})
+
+
+def _verdict_in_words(verdict: str) -> str:
+    return str(Verdict(verdict).label) if verdict in Verdict else verdict
+
+
+def _linked(pk: int) -> str:
+    page = reverse("admin:mlops_driftincident_change", args=[pk])
+    return format_html('<a href="{}" class="text-link">{}</a>', page, pk)
 
 
 def alerts_of(incident: DriftIncident) -> "QuerySet[MLAlert]":

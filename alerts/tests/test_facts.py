@@ -23,7 +23,7 @@ def test_the_facts_of_a_drift_can_be_read():
         "Recent MAE": "18.5",
         "Drift": "44.5 %",
         "Rows": "123,456",
-        "Suggested verdict": "calendar or level",
+        "Suggested verdict": "The calendar or the level of sales",
     }
 
 

@@ -4,7 +4,9 @@ import datetime as dt
 
 import pytest
 from django.db import IntegrityError
+from django.urls import reverse
 
+from alerts import facts
 from alerts.acting import act
 from alerts.models import MLAlert
 from mlops import incidents, promotion, shadow
@@ -101,6 +103,23 @@ def test_an_incident_is_answered_once(champion, acme):
         {"why": "Because."},
     )
     assert MLAlert.objects.get().message.endswith("What the data suggest: The model has become worse. Because.")
+
+
+def test_the_page_of_its_alert_is_in_words_and_asks_no_more_once_it_is_decided(champion, alice, client_of):
+    incident = answered(champion)
+    alert = MLAlert.objects.get()
+    address = reverse("admin:alerts_mlalert_change", args=[alert.pk])
+    page = client_of(alice).get(address).content.decode()
+    assert "Approve or reject it within 2 hours." in page
+    link = reverse("admin:mlops_driftincident_change", args=[incident.pk])
+    assert f'<a href="{link}" class="text-link">{incident.pk}</a>' in page
+    assert dict(facts.facts(alert))["Suggested verdict"] == "The model has become worse"
+
+    review(incident.challenger, "approve", by=alice, notes="steady")
+    page = client_of(alice).get(address).content.decode()
+    assert "Approve or reject" not in page
+    assert "The emergency retrain has produced v2. What the data suggest" in page
+    assert "It was approved by alice@acme.example" in page
 
 
 def test_a_failed_answer_is_an_answer(champion, acme):
