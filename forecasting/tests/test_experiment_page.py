@@ -126,51 +126,6 @@ def test_results_stand_by_segment_with_interval_and_recommendation(trial, alice,
         assert text in page
 
 
-BIASED = {
-    "name": "Bias",
-    "passed": False,
-    "value": 75.8,
-    "limit": 15,
-    "sentence": "the bias is 75.8 points (at most 15)",
-}
-STEADY = {"name": "RMSE", "passed": True, "value": 1.1, "limit": 2, "sentence": "RMSE is 1.1 % worse (at most 2)"}
-
-
-def judged(segment, *guards):
-    ShadowTest.objects.filter(version__segment=segment).update(result={"guards": list(guards)})
-
-
-def test_a_better_segment_whose_guards_fail_is_left_to_a_person(trial, alice, client_of):
-    judged(ELECTRONICS, STEADY, BIASED)
-    judged(GROCERY, STEADY)
-    page = read(client_of, alice, trial).replace("\xa0", " ")
-    for text in [
-        "A person weighs it: Only some segments reach the target of 5 %: department Electronics by 22.0 %.",
-        "Department Electronics: better by 22.0 %, but the bias is 75.8 points (at most 15): a person weighs that.",
-        "<strong>Department Electronics</strong> (v2_electronics): 1 of 2 guards failed: Bias.",
-        "<strong>Department Grocery</strong> (v3_grocery): All 1 guards passed.",
-        "<strong>RMSE:</strong> RMSE is 1.1 % worse (at most 2)",
-    ]:
-        assert text in page
-    assert "Adopt it in some segments" not in page
-    assert "Department Grocery: better" not in page
-    assert "checked" not in page  # nothing is ticked for the person
-
-
-def test_of_several_better_segments_only_the_sound_ones_are_advised_and_ticked(acme, alice, bob, client_of):
-    trial = in_shadow(acme, alice, bob)
-    shown(trial, 22, 12)
-    judged(ELECTRONICS, STEADY, BIASED)
-    judged(GROCERY, STEADY)
-    page = read(client_of, alice, trial)
-    assert "Adopt it in department Grocery, and weigh the rest: Exceeded hypothesis target" in page
-    assert re.findall(r'value="([^"]+)"[^>]* checked', page) == [GROCERY]
-
-
-def test_a_test_that_is_not_judged_yet_has_no_guards_to_show(trial, alice, client_of):
-    assert "Guards of the shadow tests" not in read(client_of, alice, trial)
-
-
 def test_each_version_is_drawn_by_day_with_the_numbers_below(trial, alice, client_of):
     page = read(client_of, alice, trial)
     assert page.count("<canvas") == page.count("The same numbers as a table") == 2
