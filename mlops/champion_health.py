@@ -31,6 +31,12 @@ class Health:
         return self.last is not None and self.last.verdict == DriftCheck.Verdict.DRIFT
 
     @property
+    def is_scored(self) -> bool:
+        """Whether a day on which this champion served is among the last check's."""
+        last_day, since = self.last.last_day if self.last else None, self.champion.champion_since
+        return last_day is not None and (since is None or since <= last_day)
+
+    @property
     def against_naive_pct(self) -> float | None:
         """By how many percent its recent MAE is lower than seasonal naive's on the same rows."""
         if self.last is None or self.last.recent_mae is None or self.last.recent_naive_mae is None:
@@ -73,16 +79,17 @@ def health(customer: Customer, policy: ModelPolicy) -> Health | None:
 
 
 def _coverage(champion: ModelVersion, last_day: dt.date | None, policy: ModelPolicy) -> float | None:
-    """Share of actuals in the interval, one day ahead, in the recent window."""
+    """Share of actuals in the interval, one day ahead, on the days of the recent window on which it served."""
     if last_day is None:
         return None
+    first_day = last_day - dt.timedelta(days=policy.drift_recent_days - 1)
     daily = BacktestResult.objects.filter(
         version=champion,
         kind=BacktestResult.Kind.DAILY,
         baseline="",
         lead_band=ONE_DAY_AHEAD,
         scope_type=BacktestResult.Scope.ALL,
-        day__range=(last_day - dt.timedelta(days=policy.drift_recent_days - 1), last_day),
+        day__range=(max(first_day, champion.champion_since or first_day), last_day),
         coverage__isnull=False,
     )
     rows = list(daily.order_by().values_list("n", "coverage"))

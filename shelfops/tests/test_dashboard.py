@@ -10,7 +10,7 @@ from alerts.models import MLAlert
 from alerts.tests.messages import an_alert
 from forecasting.models import FeedDay, ForecastRun, Store
 from mlops import experiments
-from mlops.models import BacktestResult, DriftCheck, ModelPolicy
+from mlops.models import BacktestResult, DriftCheck, ModelPolicy, ModelVersion
 from mlops.tests.ledger import DAY, a_version
 from mlops.tests.trials import in_shadow
 from shelfops import customers, waiting
@@ -101,6 +101,16 @@ def test_nothing_of_ones_own_is_crowded_out_by_what_waits_for_others(acme, alice
     version = a_version(acme, "challenger", trigger="drift_detected")
     an_alert(acme, MLAlert.Type.SHADOW_TEST_COMPLETE, version.version, title="Its shadow test has ended")
     assert "Its shadow test has ended" in board(client_of, alice).partition("Waits for others")[0]
+
+
+def test_of_a_champion_without_a_scored_day_it_is_said_whose_errors_are_shown(at_work, alice, client_of):
+    version = ModelVersion.objects.get()
+    assert f"No day of {version} is scored yet" not in board(client_of, alice)
+    version.champion_since = DAY
+    version.save()
+    page = board(client_of, alice)
+    assert f"No day of {version} is scored yet: the errors below are of what served before it." in page
+    assert '<dd>–</dd><dd class="quiet">wanted' in page
 
 
 def test_the_champion_stands_beside_its_month_its_limit_and_seasonal_naive(at_work, alice, client_of):
