@@ -27,6 +27,8 @@ def at_work(acme):
     acme.save()
     ModelPolicy.of(acme)
     yesterday, version = DAY - dt.timedelta(days=1), a_version(acme, "champion")
+    version.champion_since = DAY - dt.timedelta(days=30)
+    version.save()
     DriftCheck.objects.create(
         customer=acme, segment="global", as_of=DAY, champion=version, verdict="stable", recent_mae=1.4,
         baseline_mae=1.25, recent_naive_mae=2.0, drift_pct=12.0, last_day=yesterday,
