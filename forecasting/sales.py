@@ -157,7 +157,8 @@ def _printed(sql: str, params: tuple[Any, ...], columns: list[str]) -> bytes:
     names, form = ", ".join(columns), ",".join(["%%s"] * len(columns))
     lines = f"group_concat(printf('{form}', {names}), char(10))"
     with connection.cursor() as cursor:
-        cursor.execute(f"WITH found({names}) AS ({sql}) SELECT {lines} FROM found GROUP BY ds", params)  # noqa: S608
+        statement = f"WITH found({names}) AS ({sql}) SELECT {lines} FROM found GROUP BY ds"  # noqa: S608  # the ORM's own
+        cursor.execute(statement, params)
         return "\n".join(day for (day,) in cursor).encode()
 
 
