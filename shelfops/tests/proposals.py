@@ -35,6 +35,18 @@ APPROVAL = {
     "approved_by": "ml_manager@shelfops.com",
     "rationale": "Electronics has high variability (promotions + tech cycles). Tier justification approved.",
 }
+COMPLETION = {
+    "decision": "partial_adopt",
+    "decision_rationale": "Electronics model shows strong improvement (22%). Grocery marginal (5%). Apparel no "
+    "benefit. Adopt Electronics tier, keep global for others.",
+    "results": {
+        "baseline_mae": 12.8,
+        "electronics_mae": 14.2,
+        "grocery_mae": 12.1,
+        "apparel_mae": 13.5,
+        "improvement_electronics_pct": 22.0,
+    },
+}
 Call = Callable[..., tuple[int, Any]]
 
 

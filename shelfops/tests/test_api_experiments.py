@@ -24,21 +24,9 @@ from mlops.models import (
 from mlops.tests.ledger import a_version
 from shelfops import jobs
 from shelfops.clock import set_clock
-from shelfops.tests.proposals import BEGUN, DAY, NOW, SMALL, a_shop, approved, caller, proposed, two_people
+from shelfops.tests.proposals import BEGUN, COMPLETION, DAY, NOW, SMALL, a_shop, approved, caller, proposed, two_people
 
 pytestmark = pytest.mark.django_db
-COMPLETION = {
-    "decision": "partial_adopt",
-    "decision_rationale": "Electronics model shows strong improvement (22%). Grocery marginal (5%). Apparel no "
-    "benefit. Adopt Electronics tier, keep global for others.",
-    "results": {
-        "baseline_mae": 12.8,
-        "electronics_mae": 14.2,
-        "grocery_mae": 12.1,
-        "apparel_mae": 13.5,
-        "improvement_electronics_pct": 22.0,
-    },
-}
 # MAE of the champion and of the segment's own model. By hand: 1 - 14.2 / 18.2 is 22.0 %, 1 - 12.1 / 12.7 is 4.7 %.
 SHOWN = {"Electronics": (18.2, 14.2), "Grocery": (12.7, 12.1), "Apparel": (13.5, 13.5)}
 

@@ -4,7 +4,6 @@ import datetime as dt
 import json
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from django.core.management import call_command
 
@@ -19,6 +18,7 @@ from mlops.models import ModelExperiment, ModelPolicy
 from shelfops.clock import set_clock
 from shelfops.management.commands import demo as demo_command
 from shelfops.models import Customer, User
+from shelfops.tests.small_demo import write_package
 
 pytestmark = pytest.mark.django_db
 
@@ -27,32 +27,8 @@ pytestmark = pytest.mark.django_db
 def panel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files of the package, in small: two stores, three categories and fuel."""
     rows = shop(stores=2, products=3, first=dt.date(2017, 1, 1), last=dt.date(2017, 12, 31))
-    rows = rows[(rows["quantity"] > 0) & (rows["date"].dt.date != dt.date(2017, 12, 25))]
-    number = rows["product_id"].str[1:].astype(int)
-    week = rows["date"].dt.dayofyear.add(5) // 7 + 1
-    lines = pd.DataFrame(
-        {
-            "store_id": rows["store_id"].str[1:].astype(int),
-            "product_id": number,
-            "quantity": rows["quantity"],
-            "sales_value": rows["quantity"] * rows["unit_price"],
-            "week": week,
-            "transaction_timestamp": rows["date"],
-        }
-    )
-    fuel = lines.head(50).assign(product_id=9, quantity=9_000)
-    pd.concat([lines, fuel]).to_parquet(tmp_path / "transactions.parquet")
-    pd.DataFrame(
-        {
-            "product_id": [0, 1, 2, 9],
-            "department": ["GROCERY", "GROCERY", "DELI", "FUEL"],
-            "product_category": ["SOUP", "MILK", "HAM", "GASOLINE"],
-        }
-    ).to_parquet(tmp_path / "products.parquet")
-    shown = lines[lines["week"] % 2 == 0][["product_id", "store_id", "week"]].drop_duplicates()
-    shown = shown.assign(mailer_location="D", display_location="0")
-    shown.loc[shown["product_id"] == 1, "mailer_location"] = "A"
-    shown.to_parquet(tmp_path / "promotions.parquet")
+    rows = rows[rows["date"].dt.date != dt.date(2017, 12, 25)]
+    write_package(tmp_path, rows, ["GROCERY", "GROCERY", "DELI"])
     monkeypatch.setattr(demo, "data_folder", lambda: tmp_path)
 
 
