@@ -172,7 +172,8 @@ class MLAlert(models.Model):
         """What `action_url` leads to, such as: Review Model v13; empty where it leads nowhere."""
         if not self.action_url:
             return ""
-        texts = (text for start, text in LINKS.items() if self.action_url.startswith(start))
+        links = LINKS if self.is_open else LINKS | LINKS_OF_DECIDED
+        texts = (text for start, text in links.items() if self.action_url.startswith(start))
         return next(texts, "See more").format(version=self.version).strip()
 
 
@@ -299,3 +300,4 @@ LINKS = {
     "/sources/": "Look at the data source",
     "/runs/": "See the run",
 }
+LINKS_OF_DECIDED = {"/models/review/": "See the review of {version}"}

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods
 from forecasting import experiment_orders, experiment_runs
 from mlops import experiment_facts, experiments
 from mlops.addresses import life_url
-from mlops.experiment_forms import ApproveForm, CompleteForm, ReasonForm, StepForm
+from mlops.experiment_forms import ApproveForm, CompleteForm, ReasonForm, RollBackForm, StepForm
 from mlops.experiment_results import question, tests_of, versions_of
 from mlops.experiments import FourEyes, Status, WrongStep
 from mlops.models import ModelExperiment, ModelPolicy, ModelVersion
@@ -106,7 +106,9 @@ def _do(step: str, experiment: ModelExperiment, form: StepForm, by: User) -> Non
     elif step == "cancel":
         experiments.cancel(experiment, by=by, rationale=told["rationale"])
     else:
-        experiments.roll_back(experiment, by=by, rationale=told["rationale"])
+        experiments.roll_back(
+            experiment, by=by, rationale=told["rationale"], expected_champion=form.data.get("serving")
+        )
 
 
 def _as_shown(experiment: ModelExperiment, state: str) -> None:
@@ -238,6 +240,8 @@ def _form(
             "beside": _beside(experiment_facts.serving_beside(experiment, versions)),
         }
         return CompleteForm(data, step=step, initial=initial, versions=versions)
+    if step == "rollback":
+        return RollBackForm(data, step=step, initial=initial | {"serving": experiments.serving_adopted(experiment)})
     kind = {"approve": ApproveForm, "start": StepForm}.get(step, ReasonForm)
     return kind(data, step=step, initial=initial)
 

@@ -59,6 +59,7 @@ def load_sales(
             *_unreadable(load),
             *_reopened(load),
             *_without_department(customer, file),
+            *_to_come(customer, load.days.dates),
         ],
         "ignored_columns": file.source.ignored,
     }
@@ -258,6 +259,12 @@ def _without_department(customer: Customer, file: SalesFile) -> Iterator[str]:
     lost = sorted(set(file.categories.values) & set(catalogue.categories_without_department(customer)))
     if lost:
         yield f"no department for category {_some(lost)}; name it in the table of categories to departments"
+
+
+def _to_come(customer: Customer, dates: Days) -> Iterator[str]:
+    """Days that only a customer whose clock is fixed can have before it."""
+    if customer.clock and (last := to_date(dates[-1])) >= customer.clock:
+        yield f"{customer}'s clock is fixed at {customer.clock}: the days from then to {last} count when it gets there"
 
 
 def _some(names: list[str]) -> str:

@@ -32,6 +32,13 @@ class ReasonForm(StepForm):
     )
 
 
+class RollBackForm(ReasonForm):
+    """A reason; `serving` is who serves in the adopted segments, as the person was shown it."""
+
+    serving = forms.CharField(widget=forms.HiddenInput, required=False)
+    field_order = ("rationale",)
+
+
 class ApproveForm(ReasonForm):
     """The reason and the conditions; the number of products binds the run, the rest people."""
 

@@ -367,12 +367,23 @@ def roll_back(
         raise NothingAdopted(f"Nothing of “{locked}” was adopted, so there is nothing to roll back.")
     _locked_versions(locked)
     versions = {one.version: one for one in ModelVersion.objects.of(locked.customer, locked.model_name)}
-    adopted = [versions[one["version"]] for one in locked.adopted]
     if expected_champion is not None:
-        promotion.check_serving(adopted[0], [promotion.champion_of(version) for version in adopted], expected_champion)
+        promotion.check_serving(versions[locked.adopted[0]["version"]], _serving_adopted(locked), expected_champion)
     for one in locked.adopted:
         _restore(versions[one["version"]], versions.get(one["former"]), by=by, reason=f"“{locked}”: {rationale}")
     return _move(locked, Status.ROLLED_BACK, by=by, reason=rationale)
+
+
+def serving_adopted(experiment: ModelExperiment) -> str:
+    """Who serves now in the segments where it was adopted, as `roll_back` expects it."""
+    return _names(_serving_adopted(experiment))
+
+
+def _serving_adopted(experiment: ModelExperiment) -> list[ModelVersion | None]:
+    segments = [one["segment"] for one in experiment.adopted]
+    beside = ModelVersion.objects.of(experiment.customer, experiment.model_name)
+    champions = {one.segment: one for one in beside.champions().filter(segment__in=segments)}
+    return [champions.get(segment) for segment in segments]
 
 
 def _restore(adopted: ModelVersion, former: ModelVersion | None, *, by: User, reason: str) -> None:

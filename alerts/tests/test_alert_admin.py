@@ -153,6 +153,8 @@ def test_a_decided_alert_says_who_when_and_why_and_has_no_buttons(acme, alice, c
     assert "It was approved by alice@acme.example on" in page
     assert "(better in every department)." in page
     assert "/act/" not in page
+    assert "See the review of v2" in page
+    assert "Review Model" not in page
 
 
 # --- The form
@@ -160,7 +162,9 @@ def test_a_decided_alert_says_who_when_and_why_and_has_no_buttons(acme, alice, c
 
 def test_the_form_says_what_will_happen_and_looking_changes_nothing(acme, bob, approved, client_of):
     alert = an_alert(acme)
-    assert "<strong>v2</strong> will become champion of global" in read(client_of(bob), form_of(alert, "approve"))
+    assert "<strong>v2</strong> will become champion of what it was trained for" in read(
+        client_of(bob), form_of(alert, "approve")
+    )
     assert "That rejects no model: v2 stays what it is" in read(client_of(bob), form_of(alert, "dismiss"))
     alert.refresh_from_db()
     assert (alert.is_open, approved) == (True, [])

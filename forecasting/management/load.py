@@ -39,7 +39,7 @@ class LoadCommand(base.Command):
 
     def show(self, report: Report) -> None:
         self.stdout.write(
-            f"rows: {report['accepted']:,} of {report['read']:,} loaded, as {report['keys']:,} keys, "
+            f"rows: {report['accepted']:,} of {report['read']:,} loaded, {report['keys']:,} product-store-days, "
             f"in {report['seconds']} s ({report['rows_per_second']:,} rows/s)"
         )
         if "days" in report:

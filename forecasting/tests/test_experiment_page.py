@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from forecasting.models import Product
-from mlops import experiments
+from mlops import experiments, promotion
 from mlops.models import ExperimentEvent, ModelExperiment, ModelPolicy, ModelVersion, ShadowTest
 from mlops.tests.ledger import DAY, a_version
 from mlops.tests.trials import ELECTRONICS, GROCERY, approved, in_shadow, proposed, shown
@@ -365,6 +365,21 @@ def test_a_rollback_says_what_it_does_and_does_it(trial, alice, bob, acme, clien
 
 
 # --- Two people at once
+
+
+def test_a_rollback_of_what_another_has_followed_is_asked_again(trial, alice, bob, acme, client_of):
+    experiments.complete(trial, by=alice, decision="adopt", rationale="better")
+    trial.refresh_from_db()
+    assert 'name="serving" value="v2_electronics, v3_grocery"' in read(client_of, bob, trial)
+    follower = a_version(acme, "challenger", segment=GROCERY)
+    promotion.promote(follower, by=alice, reason="better still", as_of=acme.today())
+    before = state()
+    answer = take(client_of, bob, trial, "rollback", serving="v2_electronics, v3_grocery")
+    assert (answer.status_code, state()) == (409, before)
+    assert follower.version in answer.content.decode()
+    serving = f"v2_electronics, {follower.version}"
+    assert f'name="serving" value="{serving}"' in answer.content.decode()
+    assert take(client_of, bob, trial, "rollback", serving=serving).status_code == 302
 
 
 @pytest.mark.parametrize("step", ["approve", "reject", "cancel"])

@@ -13,6 +13,7 @@ from forecasting import catalogue
 from forecasting.feed import mark_day
 from forecasting.models import CategoryDepartment, FeedDay, PlannedPrice, Product, Sale, Series, Store
 from shelfops import bulk
+from shelfops.clock import set_clock
 from shelfops.management.base import Refused
 from shelfops.models import Customer
 
@@ -311,6 +312,14 @@ def test_a_plan_of_nothing_is_refused(plan):
         plan("20 s p", head="date,store_id,product_id")
 
 
+def test_sales_beyond_a_clock_that_is_fixed_are_told_of(load, acme):
+    set_clock(acme, D[5])
+    assert load("05 s p 2")["warnings"] == []
+    assert load("06 s p 2", "08 s p 2")["warnings"][-1:] == [
+        f"{acme}'s clock is fixed at 2026-01-06: the days from then to 2026-01-08 count when it gets there"
+    ]
+
+
 def test_a_plan_before_any_sales_is_refused(load):
     with pytest.raises(Refused, match="Load sales first"):
         load("20 s p 1", head="date,store_id,product_id,unit_price", command="load_plan")
@@ -320,7 +329,7 @@ def test_the_text_report_counts_rows_keys_and_days(acme, tmp_path, capsys):
     (tmp_path / "sales.csv").write_text(f"{HEADER}\n2026-01-05,s,p,1\n")
     call_command("load_sales", tmp_path / "sales.csv")
     out, err = capsys.readouterr()
-    assert "rows: 1 of 1 loaded, as 1 keys" in out
+    assert "rows: 1 of 1 loaded, 1 product-store-days" in out
     assert "days: 1, from 2026-01-05 to 2026-01-05; new stores: 1; new products: 1" in out
     assert err == ""
 

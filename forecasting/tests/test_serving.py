@@ -50,7 +50,7 @@ def test_what_is_published_is_read(published):
     row = Forecast.objects.get(store__code="S1", product__code="P2", lead=4)
     assert (answer.prediction, answer.lower, answer.upper) == (row.prediction, row.lower, row.upper)
     assert (answer.version, answer.segment, answer.origin, answer.computed) == ("v1", "global", AS_OF - DAY, False)
-    assert answer.why == f"v1 serves global since {AS_OF}, decided by the system, by rule: it is better"
+    assert answer.why == f"v1 serves all products since {AS_OF}, decided by the system, by rule: it is better"
 
 
 def test_what_is_not_published_is_computed_and_is_the_same(published):

@@ -64,10 +64,12 @@ class Command(BaseCommand):
         self.stderr.write(text, self.style.NOTICE)
 
     @contextmanager
-    def progress(self, label: str) -> Iterator[Advance]:
-        """A bar on a terminal, nothing elsewhere; call what it yields with (done, total)."""
+    def progress(self, label: str, *, takes_minutes: bool = False) -> Iterator[Advance]:
+        """A bar on a terminal, elsewhere a line where it takes minutes; call what it yields with (done, total)."""
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         shown = self.verbosity > 0 and sys.stderr.isatty()
+        if takes_minutes and self.verbosity > 0 and not shown:
+            self.note(f"{label} takes some minutes.")
         with Progress(*columns, console=Console(stderr=True), transient=True, disable=not shown) as bar:
             task = bar.add_task(label, total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)

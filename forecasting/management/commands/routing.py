@@ -8,6 +8,7 @@ from typing import Any
 from forecasting.night import rules_on
 from forecasting.serving import approver_of, reason_of, who_serves
 from mlops.models import RoutingRule
+from mlops.routing import in_words
 from shelfops.management.base import Command as Base
 from shelfops.management.base import Refused, Report, iso_date
 from shelfops.models import Customer
@@ -39,7 +40,7 @@ class Command(Base):
         self.stdout.write(
             f"{report['version']} {verb} {report['product_id']} in {report['store_id']} on {report['at']}."
         )
-        self.stdout.write(f"Segment {report['segment']}, since {report['since']}.")
+        self.stdout.write(f"It serves {in_words(report['segment'])} since {report['since']}.")
         self.stdout.write(f"Why: {report['why']}")
         self.stdout.write(f"Approved by {report['approved_by']}.")
 

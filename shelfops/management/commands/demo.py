@@ -102,7 +102,7 @@ class Command(Base):
     def _build(self, retailer: Customer, manager: User, *, shock: bool) -> None:
         if last_run(retailer) is None:
             self._load(retailer, manager, shock=shock)
-        with self.progress(f"Replaying {WEEKS} weeks of days") as advance:
+        with self.progress(f"Replaying {WEEKS} weeks of days", takes_minutes=True) as advance:
             replay(
                 retailer,
                 last_run(retailer) or FIRST_DAY,
@@ -126,17 +126,18 @@ class Command(Base):
 
     def show(self, report: Report) -> None:
         console = Console(width=None if sys.stdout.isatty() else 118)
-        console.print(decisions_table(report["decisions"], f"What was decided in {WEEKS} weeks, day by day"))
-        console.print(_as_table(report))
         if report["planted"]:
+            console.print("The sales are real but for what was planted in them, so that there is drift to detect:")
             for shock in demo.SHOCKS:
                 console.print(
-                    f"Planted: from {shock.first_day} on, ten of the twenty stores sell {shock.factor:g} times as much."
+                    f"  from {shock.first_day} on ten of the twenty stores sell {shock.factor:g} times as much."
                 )
+        console.print(decisions_table(report["decisions"], f"What was decided in {WEEKS} weeks, day by day"))
+        console.print(_as_table(report))
         for alert in report["open"]:
             console.print(f"Open ({alert['severity']}): {alert['title']}")
         serve = os.environ.get("DEMO_SERVE", "1") != "0"
-        console.print(f"Today is {report['today']} at the demo's retailer. {report['seconds']} s.")
+        console.print(f"Today is {report['today']} at the demo's retailer. Made in {report['seconds']:.0f} s.")
         console.print("Log in to the site as:" if serve else "`make run` serves the site; log in as:")
         for person in report["logins"]:
             console.print(f"  {person['role']}: {person['email']}  password {person['password']}")
