@@ -158,9 +158,7 @@ def rules_on(customer: Customer, day: dt.date) -> list[RoutingRule]:
     """The rules that held on the day. Raises routing.NobodyServes where there are none."""
     rules = routing.rules_on(customer, day)
     if not rules:
-        raise routing.NobodyServes(
-            f"No version serves {customer} on {day}. Retrain first: one that becomes champion serves from that day on."
-        )
+        raise routing.NobodyServes(routing.why_nobody(customer, day))
     return rules
 
 

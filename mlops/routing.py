@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Min
 
 from mlops.models import GLOBAL, ModelVersion, RoutingRule
 from mlops.models.routing import RoutingRuleQuerySet
@@ -62,6 +62,14 @@ def rules_on(customer: Customer, day: dt.date, *, model_name: str = MODEL_NAME_D
     """The rules that hold on the day, one per segment, with their versions."""
     rules = RoutingRule.objects.of(customer, model_name).valid_on(day).select_related("version", "by", "customer")
     return list({rule.segment: rule for rule in rules.order_by("valid_from", "id")}.values())
+
+
+def why_nobody(customer: Customer, day: dt.date) -> str:
+    """In words, where no rule holds on the day, and what to do: an earlier day is not helped by a retrain."""
+    first = RoutingRule.objects.of(customer).aggregate(day=Min("valid_from"))["day"]
+    if first is not None and day < first:
+        return f"No version served {customer} on {day}: the first one serves since {first}. Ask for that day or later."
+    return f"No version serves {customer} on {day}. Retrain first: one that becomes champion serves from that day on."
 
 
 def lifecycle(age_days: pd.Series, new_item_days: int) -> pd.Series:

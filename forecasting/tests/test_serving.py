@@ -125,7 +125,7 @@ def test_what_was_never_sold_here_is_expected_to_sell_like_other_new_products(pu
         (ITEM, 28, "too far ahead: sales are in up to .* Ask for an earlier day, or load newer sales"),
         (("S0", "P1"), -20, "was first sold on .* Ask for that day or a later one"),
         (("S1", "N"), -1, "had not been sold by .* Ask for a day after"),
-        (ITEM, -1, "No version serves .* Retrain first"),
+        (ITEM, -1, f"No version served .*: the first one serves since {AS_OF}. Ask for that day or later"),
     ],
 )
 def test_a_day_that_cannot_be_forecast_is_refused_with_advice(published, item, ahead, says):
@@ -211,6 +211,12 @@ def test_the_command_tells_who_served_one_product(published):
     report = command("--store", "S1", "--product", "P2")
 
     assert (report["version"], report["served"], report["at"]) == ("v1", True, AS_OF.isoformat())
+
+
+def test_the_command_says_from_which_day_on_somebody_served(served):
+    for day in (AS_OF - DAY, AS_OF - 400 * DAY):
+        with pytest.raises(CommandError, match=f"on {day}: the first one serves since {AS_OF}"):
+            command("--at", day.isoformat())
 
 
 def test_the_command_wants_store_and_product_together(served):
