@@ -240,6 +240,8 @@ def complete(
     if locked.status == Status.COMPLETED and locked.decision == decision:
         return _same_again(locked, versions, segments)
     _check(locked, Status.COMPLETED, f"be completed ({decision})")
+    if decision == Decision.ADOPT and not versions:
+        raise WrongStep(locked, "be adopted, because no version of it is there")
     chosen = _chosen(Decision(decision), versions, segments)
     _check_baseline(chosen, expected_champion)
     locked.results, locked.reported_results = results, dict(reported or {})

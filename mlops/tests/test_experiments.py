@@ -246,6 +246,14 @@ def test_segments_have_to_fit_the_decision(trial, alice, decision, segments, why
         experiments.complete(trial, by=alice, decision=decision, rationale="why", segments=segments)
 
 
+def test_what_has_no_version_cannot_be_adopted_and_can_be_rejected(trial, alice):
+    trial.versions.update(experiment=None)
+    with pytest.raises(WrongStep, match="cannot be adopted, because no version of it is there") as refusal:
+        experiments.complete(trial, by=alice, decision="adopt", rationale="better")
+    assert refusal.value.allowed == ["cancelled", "completed"]
+    assert experiments.complete(trial, by=alice, decision="reject", rationale="nothing to take").adopted == []
+
+
 def test_rejecting_archives_all(acme, trial, alice, champion):
     experiments.complete(trial, by=alice, decision="reject", rationale="no benefit")
     assert set(trial.versions.values_list("status", flat=True)) == {"archived"}
