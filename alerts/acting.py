@@ -18,6 +18,8 @@ Decision = MLAlert.Decision
 Status = MLAlert.Status
 REVIEWED = (MLAlert.Type.DRIFT_DETECTED, MLAlert.Type.PROMOTION_PENDING, MLAlert.Type.SHADOW_TEST_COMPLETE)
 
+EXPERIMENT = "experiment_id"  # in the metadata of what is told about an experiment's version
+
 
 class Conflict(Refusal):
     """The alert does not allow it; `allowed` are the actions that it does allow."""
@@ -164,8 +166,11 @@ def _check_rights(alert: MLAlert, by: User) -> None:
 
 
 def _is_approvable(alert: MLAlert) -> bool:
-    """There is something to approve, and somebody who does it; a drift alert whose retrain failed has no version."""
-    is_about_nothing = alert.alert_type in REVIEWED and not alert.version
+    """There is something to approve, and somebody who does it.
+
+    A drift alert whose retrain failed has no version, and an experiment's versions are decided by completing it.
+    """
+    is_about_nothing = alert.alert_type in REVIEWED and (not alert.version or EXPERIMENT in alert.metadata)
     return alert.alert_type in _handlers and not is_about_nothing
 
 
@@ -187,6 +192,8 @@ def _what_else(alert: MLAlert) -> str:
             return "train again or close the incident with a note"
         case MLAlert.Type.BACKTEST_DEGRADATION:
             return "dismiss it or retrain"
+        case MLAlert.Type.SHADOW_TEST_COMPLETE:
+            return f"complete its experiment (/experiments/{alert.metadata[EXPERIMENT]}/complete) or dismiss it"
     return "dismiss it"
 
 

@@ -129,6 +129,15 @@ def test_where_nothing_can_be_approved_it_says_so(alert_type, instead, acme, bob
     assert act(alert, "dismiss", by=bob, notes="fine").status == Status.DISMISSED
 
 
+def test_the_trial_of_an_experiment_is_decided_by_completing_that(acme, bob, approvals):
+    alert = an_alert(acme, Type.SHADOW_TEST_COMPLETE, metadata={"experiment_id": "abc"})
+    instead = r"complete its experiment \(/experiments/abc/complete\) or dismiss it\."
+    with pytest.raises(Conflict, match=f"there is nothing to approve, {instead}$") as refusal:
+        act(alert, "approve", by=bob, notes="fine")
+    assert refusal.value.allowed == ["dismiss"] == acting.answers(alert)
+    assert acting.answers(an_alert(acme, Type.SHADOW_TEST_COMPLETE, "v3")) == ["approve", "dismiss"]
+
+
 def test_drift_whose_retrain_failed_cannot_be_approved(acme, bob, approvals):
     alert = an_alert(acme, Type.DRIFT_DETECTED, version="", title="Drift, and the retrain failed")
     with pytest.raises(Conflict, match="nothing to approve, train again or close the incident with a note"):
