@@ -104,9 +104,9 @@ def upsert(target: Target, rows: pa.Table) -> None:
 def correct(target: Target, rows: pa.Table, tell: tuple[str, ...]) -> set[tuple[Any, ...]]:
     """The same, and answers the distinct values of the columns `tell` in rows that are new or different now."""
     aside, names = f"incoming_{target.table}", ", ".join(target.columns)
-    insert_all = f"INSERT INTO {target.table} ({names}) SELECT {names} FROM {aside} WHERE true {target.on_conflict()}"  # noqa: S608
+    insert_all = f"INSERT INTO {target.table} ({names}) SELECT {names} FROM {aside} WHERE true {target.on_conflict()}"  # noqa: S608  # names of our own tables
     with connection.cursor() as cursor:
-        cursor.execute(f"CREATE TEMP TABLE {aside} AS SELECT {names} FROM {target.table} LIMIT 0")  # noqa: S608
+        cursor.execute(f"CREATE TEMP TABLE {aside} AS SELECT {names} FROM {target.table} LIMIT 0")  # noqa: S608  # names of our own tables
         if connection.vendor == "postgresql":
             _copy(aside, target, rows)
         else:
@@ -123,12 +123,12 @@ def _telling(statement: str, tell: tuple[str, ...]) -> str:
     names = ", ".join(tell)
     if connection.vendor != "postgresql":
         return f"{statement} RETURNING {names}"
-    return f"WITH changed AS ({statement} RETURNING {names}) SELECT DISTINCT {names} FROM changed"  # noqa: S608
+    return f"WITH changed AS ({statement} RETURNING {names}) SELECT DISTINCT {names} FROM changed"  # noqa: S608  # names of our own tables
 
 
 def _execute_many(table: str, target: Target, rows: pa.Table, on_conflict: str = "") -> None:
     names, values = ", ".join(target.columns), ", ".join(["%s"] * len(target.columns))
-    statement = f"INSERT INTO {table} ({names}) VALUES ({values}) {on_conflict}"  # noqa: S608
+    statement = f"INSERT INTO {table} ({names}) VALUES ({values}) {on_conflict}"  # noqa: S608  # names of our own tables
     with connection.cursor() as cursor:
         cursor.executemany(statement, _tuples(rows.select(target.columns)))  # type: ignore[arg-type]  # any iterable
 

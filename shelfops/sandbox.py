@@ -82,7 +82,7 @@ def _copy(rows: QuerySet[Any], copy: sqlite3.Connection) -> None:
     fields = [field for field in rows.model._meta.concrete_fields if field.related_model is not User]
     columns = ", ".join(f'"{field.column}"' for field in fields)
     places = ", ".join("?" * len(fields))
-    insert = f"INSERT OR REPLACE INTO {rows.model._meta.db_table} ({columns}) VALUES ({places})"  # noqa: S608
+    insert = f"INSERT OR REPLACE INTO {rows.model._meta.db_table} ({columns}) VALUES ({places})"  # noqa: S608  # names of our own models
     source = rows.order_by().values_list(*(field.attname for field in fields)).iterator(chunk_size=ROWS)
     while batch := list(islice(source, ROWS)):
         with copy:

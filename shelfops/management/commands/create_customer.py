@@ -21,7 +21,7 @@ class Command(Base):
         parser.add_argument("--country", default="", help="ISO code for public holidays; follows from the time zone")
         parser.add_argument("--clock", type=iso_date, metavar="DATE", help="fix the customer's today")
 
-    def run(self, customer: None, **options: Any) -> Report:  # type: ignore[override]
+    def run(self, customer: None, **options: Any) -> Report:  # type: ignore[override]  # no customer of its own
         fields = {name: options[name] for name in ("slug", "name", "timezone", "clock")}
         created = Customer(**fields, country=options["country"].upper())
         created.clean_fields()

@@ -66,7 +66,7 @@ class Command(Base):
             help="plant two jumps of demand in the sales, so that there is drift to detect (default)",
         )
 
-    def run(self, customer: None, **options: Any) -> Report:  # type: ignore[override]
+    def run(self, customer: None, **options: Any) -> Report:  # type: ignore[override]  # no customer of its own
         started = time.perf_counter()
         call_command("migrate", verbosity=0)
         retailer = self._customer(shock=options["shock"])

@@ -33,7 +33,7 @@ class Command(Base):
         parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument("--port", type=int, default=8000)
 
-    def run(self, customer: None, **options: Any) -> Report:  # type: ignore[override]
+    def run(self, customer: None, **options: Any) -> Report:  # type: ignore[override]  # no customer of its own
         host, port = options["host"], options["port"]
         check_data_folder()
         check_migrations()
