@@ -13,7 +13,7 @@ from forecasting import experiment_runs
 from forecasting.api import ParametersBody
 from forecasting.orders import LEAST_WINDOW_DAYS, MOST_WINDOW_DAYS
 from mlops import experiments
-from mlops.experiment_results import results_of
+from mlops.experiment_results import results_of, with_guards
 from mlops.models import ExperimentEvent, ModelExperiment
 from mlops.routing import Kind
 from mlops.serializers import VersionSerializer
@@ -165,6 +165,16 @@ class StartedSerializer(ExperimentDetailSerializer):
         fields: ClassVar[list[str]] = [*ExperimentDetailSerializer.Meta.fields, "retrain_id"]
 
 
+class GuardSerializer(Row):
+    """What must not get worse when a version is better, and what was found."""
+
+    name = serializers.CharField()
+    passed = serializers.BooleanField()
+    value = serializers.FloatField(allow_null=True)
+    limit = serializers.FloatField(allow_null=True)
+    sentence = serializers.CharField()
+
+
 class ShownSerializer(Row):
     """One segment's version against who served the same rows; unknown is null."""
 
@@ -177,6 +187,7 @@ class ShownSerializer(Row):
     samples = serializers.IntegerField()
     days = serializers.IntegerField()
     reaches_target = serializers.BooleanField()
+    guards = GuardSerializer(many=True, help_text="Of its shadow test; none until that is judged.")
 
 
 class ResultsSerializer(Row):
@@ -320,8 +331,12 @@ class Experiments(Rows):
     @extend_schema(responses=ResultsSerializer)
     @action(detail=True, methods=["get"])
     def results(self, request: Request, pk: str) -> Response:
-        """Shadow so far: MAE of both on the same rows, per segment and overall, and what follows from it."""
-        return Response(results_of(self._found(pk)))
+        """Shadow so far: MAE of both on the same rows, per segment and overall, and what follows from it.
+
+        A segment may reach its target while guards of its shadow test fail: a person weighs that.
+        """
+        found = self._found(pk)
+        return Response(with_guards(results_of(found), found))
 
     @extend_schema(responses=ExperimentDetailSerializer, examples=[SPEC_COMPLETION])
     @action(detail=True, methods=["post"])

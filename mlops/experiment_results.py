@@ -87,6 +87,14 @@ def results_of(experiment: ModelExperiment) -> dict[str, Any]:
     }
 
 
+def with_guards(results: dict[str, Any], experiment: ModelExperiment) -> dict[str, Any]:
+    """The same with what the guards of each segment's shadow test found; none until it has been judged."""
+    tests = ShadowTest.objects.filter(version__experiment=experiment).values_list("version__version", "result")
+    found = {version: result.get("guards", []) for version, result in tests}
+    segments = [one | {"guards": found.get(one["version"], [])} for one in results["segments"]]
+    return results | {"segments": segments}
+
+
 def question(experiment: ModelExperiment) -> kept.Question:
     """The same for pages; a trial that has ended without a decision is worked out no more."""
     tests = ShadowTest.objects.filter(version__experiment=experiment).order_by("pk")

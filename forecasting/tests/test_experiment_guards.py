@@ -1,4 +1,4 @@
-"""What the page of an experiment says of segments that are better while guards of their shadow test fail."""
+"""What the page and the API say of segments that are better while guards of their shadow test fail."""
 
 import datetime as dt
 import re
@@ -6,6 +6,7 @@ import re
 import pytest
 from django.urls import reverse
 
+from mlops import experiments
 from mlops.models import ShadowTest
 from mlops.tests.ledger import DAY, a_version
 from mlops.tests.trials import ELECTRONICS, GROCERY, in_shadow, shown
@@ -64,6 +65,20 @@ def test_of_several_better_segments_only_the_sound_ones_are_advised_and_ticked(t
     page = read(client_of, alice, trial)
     assert "Adopt it in department Grocery, and weigh the rest: Exceeded hypothesis target" in page
     assert re.findall(r'value="([^"]+)"[^>]* checked', page) == [GROCERY]
+
+
+def test_the_api_tells_the_guards_of_each_segment_also_once_it_is_decided(trial, alice, client_of):
+    shown(trial, 22, 2)
+    judged(ELECTRONICS, STEADY, BIASED)
+
+    def guards():
+        answer = client_of(alice).get(f"/api/v1/experiments/{trial.pk}/results").json()
+        return {one["segment"]: one["guards"] for one in answer["segments"]}
+
+    told = {ELECTRONICS: [STEADY, BIASED], GROCERY: []}
+    assert guards() == told
+    experiments.complete(trial, by=alice, decision="reject", rationale="biased")
+    assert guards() == told
 
 
 def test_a_test_that_is_not_judged_yet_has_no_guards_to_show(trial, alice, client_of):
