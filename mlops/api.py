@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar
 
-import django_filters
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
@@ -36,7 +35,7 @@ from mlops.serializers import (
     VersionSerializer,
 )
 from shelfops.models import MODEL_NAME_DEFAULT
-from shelfops.rest.filtering import ChoiceFilter, Filters, Ordering, TextFilter, YesFilter
+from shelfops.rest.filtering import ChoiceFilter, Filters, NumberFilter, Ordering, TextFilter, YesFilter
 from shelfops.rest.paging import Cursor
 from shelfops.rest.replay import once
 from shelfops.rest.views import Rows
@@ -146,7 +145,7 @@ class RetrainingFilters(Filters):
     version = TextFilter(method="by_version")
     segment = TextFilter(method="by_version")
     model_name = TextFilter()
-    retrain_id = django_filters.NumberFilter("job_run", min_value=1, max_value=2**62)
+    retrain_id = NumberFilter("job_run")
     ordering = Ordering(fields=["started_at", "completed_at", "as_of"])
 
     def by_version(self, logs: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:

@@ -72,6 +72,15 @@ class ChoiceFilter(django_filters.ChoiceFilter):
         super().__init__(field_name, choices=choices, error_messages=told, **kwargs)
 
 
+class NumberFilter(django_filters.NumberFilter):
+    """Rows with this whole number, from 1 on."""
+
+    field_class = forms.IntegerField
+
+    def __init__(self, field_name: str, **kwargs: Any) -> None:
+        super().__init__(field_name, min_value=1, max_value=2**62, **kwargs)
+
+
 class YesField(forms.Field):
     """true or false; the stock field takes anything else for no answer."""
 
@@ -92,6 +101,10 @@ class YesFilter(django_filters.Filter):
 
 class Ordering(django_filters.OrderingFilter):
     """Ties are broken by the key, so that no row is on two pages."""
+
+    def __init__(self, *, fields: Sequence[str], **kwargs: Any) -> None:
+        told = {"invalid_choice": f"Give one of: {', '.join(fields)}; with - before it the other way round."}
+        super().__init__(fields=[(name, name) for name in fields], error_messages=told, **kwargs)
 
     def filter(self, qs: QuerySet[Any], value: list[str] | None) -> QuerySet[Any]:
         ordered: QuerySet[Any] = super().filter(qs, value)

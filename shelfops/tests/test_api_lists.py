@@ -53,7 +53,7 @@ QUERIES = {
     "/retrain/{world.run.pk}": 4,
     "/experiments": 5,
     "/experiments/{world.in_shadow.pk}": 7,
-    "/experiments/{world.in_shadow.pk}/results": 6,
+    "/experiments/{world.in_shadow.pk}/results": 7,
     "/backtests": 4,
     "/shadow-predictions": 4,
     f"/forecasts?{ITEM}&from=2026-02-01&to=2026-03-03": 4,
@@ -307,6 +307,8 @@ def test_an_unknown_parameter_names_the_known_ones(path, world, ask):
         ("/backtests?page=1", "page"),
         ("/retraining-log?retrain_id=abc", "retrain_id"),
         ("/retraining-log?retrain_id=99999999999999999999", "retrain_id"),
+        ("/retraining-log?retrain_id=1.5", "retrain_id"),
+        ("/retraining-log?retrain_id=0", "retrain_id"),
         ("/ml-alerts?severity=red", "severity"),
         ("/ml-alerts?overdue=maybe", "overdue"),
         ("/forecasts?store_id=s1", "product_id"),
@@ -327,6 +329,8 @@ def test_a_bad_question_gets_400_by_field(path, field, world, ask):
 def test_another_choice_is_told_which_there_are(world, ask):
     known = "candidate, challenger, experimental, champion, archived"
     assert ask("/models?status=king") == (400, {"status": [f"Give one of: {known}."]})
+    known = "created_at, due_at; with - before it the other way round"
+    assert ask("/ml-alerts?ordering=colour") == (400, {"ordering": [f"Give one of: {known}."]})
 
 
 def test_a_page_after_the_last_is_not_found(world, ask):
