@@ -7,6 +7,7 @@ import pandas as pd
 
 CATEGORIES = ["SOUP", "MILK", "HAM", "BREAD", "TEA", "FISH"]
 FUEL = 9
+FIRST_STORE = 367
 
 
 def write_package(folder: Path, rows: pd.DataFrame, departments: Sequence[str]) -> None:
@@ -17,7 +18,7 @@ def write_package(folder: Path, rows: pd.DataFrame, departments: Sequence[str]) 
     rows = rows[rows["quantity"] > 0]
     lines = pd.DataFrame(
         {
-            "store_id": rows["store_id"].str[1:].astype(int),
+            "store_id": FIRST_STORE + rows["store_id"].str[1:].astype(int),
             "product_id": rows["product_id"].str[1:].astype(int),
             "quantity": rows["quantity"],
             "sales_value": rows["quantity"] * rows["unit_price"],

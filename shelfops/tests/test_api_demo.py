@@ -24,7 +24,14 @@ from shelfops.tests.small_demo import write_package
 README = Path(__file__).parents[2] / "README.md"
 SITE = "http://127.0.0.1:8000"
 LINES = [line.strip() for line in README.read_text(encoding="utf-8").splitlines() if line.startswith("    curl ")]
-EXPECTED = {"/ml-alerts?": "results", "/models?": "results", "/retrain": "retrain_id"}
+WAITS = "v13"  # for a review, where the demo is the real one
+EXPECTED = {
+    "/ml-alerts?": "results",
+    "/models?": "results",
+    "/forecasts?": "results",
+    "/retrain": "retrain_id",
+    f"/models/{WAITS}/review": "version",
+}
 
 REVIEW = "POST /api/v1/models/{version}/review"
 ALERTS = """
@@ -69,10 +76,10 @@ def left(tmp_path, monkeypatch) -> Customer:
 def test_the_calls_run_as_they_are_written(left, live_server):
     people = two_people(left)
     scientist, manager = (Caller(people[name]) for name in ("data_scientist", "ml_manager"))
-    _readme(live_server.url, manager)
     _an_experiment(scientist, manager)
     _what_was_shown(scientist)
-    _the_drift(scientist, left)  # promotes who has not been compared with the experiment's versions
+    version = _the_drift(scientist, left)  # promotes who has not been compared with the experiment's versions
+    _readme(live_server.url, manager, version)
 
 
 class Caller:
@@ -89,11 +96,11 @@ class Caller:
         return answer.status_code, answer.json()
 
 
-def _readme(url: str, manager: Caller) -> None:
+def _readme(url: str, manager: Caller, waits: str) -> None:
     assert len(LINES) == len(EXPECTED)
     for line, (path, told) in zip(LINES, EXPECTED.items(), strict=True):
         assert f"/api/v1{path}" in line
-        command = line.replace(SITE, url).replace("curl ", "curl --silent --fail-with-body ", 1)
+        command = line.replace(SITE, url).replace(WAITS, waits).replace("curl ", "curl --silent --fail-with-body ", 1)
         ran = subprocess.run(
             ["sh", "-c", command], env={"TOKEN": manager.token}, capture_output=True, text=True, check=False
         )
@@ -110,8 +117,8 @@ def _an_experiment(scientist: Caller, manager: Caller) -> None:
     assert approved["approved_at"]
 
 
-def _the_drift(scientist: Caller, left: Customer) -> None:
-    """Sections 2 and 4: the alert is found, read and acted on, and who was asked about serves."""
+def _the_drift(scientist: Caller, left: Customer) -> str:
+    """Sections 2 and 4: the alert is found, read and acted on, and who was asked about serves; answers its version."""
     unread, read, act, *body = [line for line in ALERTS.splitlines() if line and not line.startswith("#")]
     _, answer = scientist(unread)
     alert = next(row for row in answer["results"] if row["alert_type"] == "drift_detected")
@@ -129,6 +136,7 @@ def _the_drift(scientist: Caller, left: Customer) -> None:
     assert ModelVersion.objects.champion_for(left).version == version
     code, answer = scientist(review, {"action": "approve", "notes": "drift is real, SHAP and backtest look right"})
     assert (code, answer["version"], answer["status"]) == (200, version, "champion")
+    return str(version)
 
 
 def _what_was_shown(scientist: Caller) -> None:
