@@ -50,11 +50,14 @@ class Finding:
 
 
 def check(customer: Customer, *, as_of: dt.date, last_day: dt.date) -> list[DegradationCheck]:
-    """Looks at every champion as of the night, by its forecasts up to `last_day`, and tells people once per episode."""
+    """Looks at every champion as of the night, by its forecasts up to `last_day`, and tells people once per episode.
+
+    Of a night before it became champion there is nothing to say.
+    """
     policy = ModelPolicy.of(customer)
     champions = ModelVersion.objects.of(customer, MODEL_NAME_DEFAULT).champions().order_by("pk")
     found = []
-    for champion in champions.select_related("customer"):
+    for champion in champions.exclude(champion_since__gt=as_of).select_related("customer"):
         recent = window(champion, last_day, policy)
         found.append(respond(champion, measure(recent, holdout_wape(champion), policy), recent, as_of=as_of))
     return found

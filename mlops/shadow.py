@@ -104,13 +104,15 @@ def scored(test: ShadowTest, as_of: dt.date) -> "QuerySet[ShadowPrediction]":
 
 
 def _count(tests: list[ShadowTest], as_of: dt.date) -> None:
-    """Writes days and samples so far where they have changed."""
+    """Counts days and samples so far, and writes what has changed; a night long past leaves what later ones wrote."""
     for test in tests:
-        days = list(scored(test, as_of).values_list("forecast_date").annotate(rows=Count("pk")).order_by())
-        counted = {"days": len(days), "samples": sum(rows for _day, rows in days)}
-        if counted != {"days": test.days, "samples": test.samples}:
+        by_day = scored(test, dt.date.max).values_list("forecast_date").annotate(rows=Count("pk"))
+        known = dict(by_day.order_by())
+        counts = [rows for day, rows in known.items() if day < as_of]
+        counted = {"days": len(counts), "samples": sum(counts)}
+        if len(counts) == len(known) and counted != {"days": test.days, "samples": test.samples}:
             ShadowTest.objects.filter(pk=test.pk, status=Status.RUNNING).update(**counted)
-            test.days, test.samples = counted["days"], counted["samples"]
+        test.days, test.samples = counted["days"], counted["samples"]
 
 
 def _evaluate(test: ShadowTest, policy: ModelPolicy, as_of: dt.date) -> ShadowTest | None:

@@ -158,6 +158,13 @@ def test_what_it_said_before_it_served_does_not_count(champion):
     assert degradation.check(champion.customer, as_of=last_day, last_day=last_day)[0].degraded is None
 
 
+def test_a_night_before_it_became_champion_is_no_night_of_its(champion):
+    before = champion.champion_since - dt.timedelta(days=1)
+    assert degradation.check(champion.customer, as_of=before, last_day=before) == []
+    assert len(degradation.check(champion.customer, as_of=champion.champion_since, last_day=before)) == 1
+    assert DegradationCheck.objects.get().as_of == champion.champion_since
+
+
 def test_an_episode_is_told_once_and_the_next_one_again(champion, alice):
     told = []
     for as_of, wape in zip(NIGHTS, [0.2, 0.3, 0.3, None, 0.4, 0.2, None, 0.3, 0.3], strict=False):

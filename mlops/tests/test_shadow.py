@@ -55,12 +55,27 @@ def test_days_and_rows_with_their_actual_are_counted_zero_sale_days_too(acme, te
     assert (test.days, test.samples, test.status) == (4, 18, "running")
 
 
-def test_a_day_that_has_not_passed_is_not_counted(acme, test):
+def test_a_day_that_has_not_passed_does_not_count(acme, test):
     shadow_nights(test, 14, per_day=2)
     assert shadow.evaluate_due(acme, day(13)) == []
-    test.refresh_from_db()
-    assert (test.days, test.samples) == (13, 26)
     assert [one.version.version for one in shadow.evaluate_due(acme, day(14))] == ["v2"]
+
+
+def test_a_night_long_past_leaves_what_later_ones_counted(acme, test):
+    shadow_nights(test, 5, per_day=2)
+    for night in (5, 2, 0):
+        shadow.evaluate_due(acme, day(night))
+        test.refresh_from_db()
+        assert (test.days, test.samples) == (5, 10)
+
+
+def test_a_day_whose_sales_are_missing_after_all_counts_no_more(acme, test):
+    shadow_nights(test, 5, per_day=2)
+    shadow.evaluate_due(acme, day(5))
+    ShadowPrediction.objects.filter(forecast_date=day(4)).update(actual_demand=None)
+    shadow.evaluate_due(acme, day(5))
+    test.refresh_from_db()
+    assert (test.days, test.samples) == (4, 8)
 
 
 def test_each_test_counts_its_own_rows(acme, test, globex):
