@@ -3,7 +3,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pandas.testing import assert_frame_equal
 
+from forecasting import evaluate
 from forecasting import predict as forecasts
 from forecasting.evaluate import Past, calibrated, judge, roll, weekly_difference
 from forecasting.panel import as_date, day_number
@@ -50,6 +52,19 @@ def test_every_origin_knows_its_own_past_only(panel, model):
     alone = forecasts.predict(model, panel.between(last_day=day_number(origins[1])), 7)
     second = rows[rows["origin"].dt.date == origins[1]]
     np.testing.assert_array_equal(second["prediction"], alone["prediction"])
+
+
+def test_a_past_that_is_kept_for_several_models_changes_none_of_their_forecasts(panel, model, monkeypatch):
+    other = fit(panel, Recipe("production", SMALL), first=CUTOFF - dt.timedelta(days=89), last=CUTOFF)
+    origins, kept = (CUTOFF, CUTOFF + dt.timedelta(days=7)), Past(panel, POLICY)
+    shared = [roll(one, kept, origins, horizon=7, policy=POLICY).rows for one in (model, other, model)]
+    assert kept.at(CUTOFF) is kept.at(CUTOFF)
+
+    monkeypatch.setattr(evaluate, "MOST_ROWS_KEPT", len(panel) - 1)  # as of a panel that is too large for it
+    large = Past(panel, POLICY)
+    assert large.at(CUTOFF) is not large.at(CUTOFF)
+    for one, rows in zip((model, other, model), shared, strict=True):
+        assert_frame_equal(rows, roll(one, large, origins, horizon=7, policy=POLICY).rows)
 
 
 def test_the_actual_of_a_row_is_what_was_sold_that_day(panel, model):
