@@ -7,8 +7,9 @@ from django.db.models import QuerySet
 from django.http import Http404
 from django.urls import reverse
 from django_filters.rest_framework import DjangoFilterBackend
-from rest_framework.exceptions import MethodNotAllowed, NotFound
+from rest_framework.exceptions import MethodNotAllowed, NotFound, ValidationError
 from rest_framework.generics import get_object_or_404
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer, Serializer
@@ -32,6 +33,13 @@ class Asked(DjangoFilterBackend):
         if not view.filterset_class or request.query_params.keys().isdisjoint(view.filterset_class.base_filters):
             return queryset
         return cast(QuerySet[Any], super().filter_queryset(request, queryset, view))
+
+
+def _check_condition(request: Request) -> None:
+    """A change that shall depend on what was seen is never made without looking."""
+    if request.method not in SAFE_METHODS and "If-Match" in request.headers:
+        advice = "No answer here has an ETag: leave it out, and name who serves in expected_champion."
+        raise ValidationError({"If-Match": [advice]})
 
 
 class Endpoint(GenericViewSet):
@@ -71,6 +79,7 @@ class Endpoint(GenericViewSet):
             tenancy.require(self.caller, self.customer, right)
         if any("\0" in value for value in kwargs.values()):
             raise self.nothing()
+        _check_condition(request)
         check_parameters(request.query_params, self.known_parameters())
 
     @property

@@ -119,6 +119,13 @@ def test_an_incident_whose_champion_was_replaced_cannot_be_closed(acme, post):
         assert (code, answer["allowed"], "was closed on" in answer["detail"]) == (409, [], True)
 
 
+def test_a_condition_that_is_not_looked_at_is_refused_and_nothing_done(world, post, bob, client_of):
+    code, answer = post(REVIEW, APPROVAL, **{"If-Match": '"v2"'})
+    assert (code, "expected_champion" in answer["If-Match"][0]) == (400, True)
+    assert promotion.champion_of(world.challenger).version == "v2"
+    assert client_of(bob).get(f"{V1}/models/v3", headers={"If-Match": "*"}).status_code == 200
+
+
 def test_a_decision_against_the_champion_that_was_seen_counts(world, post, bob, client_of):
     seen = client_of(bob).get(f"{V1}/models/v3").json()["champion"]
     assert post(REVIEW, {**APPROVAL, "expected_champion": seen})[0] == 200
