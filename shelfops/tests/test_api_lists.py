@@ -41,6 +41,7 @@ from mlops.tests.ledger import DAY
 from shelfops.models import JobRun
 from shelfops.rest.fields import ModelRow, MomentField, Row
 from shelfops.tests.api_world import World, a_world, more
+from shelfops.tests.test_api_access import READING
 
 V1 = "/api/v1"
 ITEM = "store_id=s1&product_id=p1"
@@ -100,6 +101,13 @@ def test_a_call_takes_the_same_queries_however_long_the_list(path, world, alice,
         with django_assert_num_queries(QUERIES[path]):
             answer = client.get(address).json()
     assert not isinstance(answer.get("results"), list) or len(answer["results"]) >= 25
+
+
+def test_every_answer_is_counted():
+    def address(path: str) -> str:
+        return re.sub(r"\{[^}]+\}|(?<=/models/)v\d", "1", path.partition("?")[0])
+
+    assert {address(call.path) for call in READING} == {address(path) for path in QUERIES}
 
 
 # --- Pages
