@@ -151,6 +151,13 @@ def test_the_commands_refuse_days_to_come(sold, capsys):
     assert json.loads(capsys.readouterr().out)["status"] == "completed"
 
 
+def test_a_replay_says_where_it_has_left_the_clock(sold, capsys):
+    call_command("replay", "--from", str(FIRST), "--to", str(FIRST + DAY))
+    told = capsys.readouterr().out
+    assert "2 days, 0 of them without forecasts." in told
+    assert f"Today is {FIRST + DAY} at acme until set_clock moves it; without a date it frees it." in told
+
+
 def test_a_day_is_told_in_words(sold, capsys):
     call_command("run_day", "--as-of", str(FIRST))
     told = capsys.readouterr().out

@@ -30,6 +30,7 @@ def test_a_replay_on_a_copy_leaves_the_customer_as_it_was(tmp_path, capsys):
     assert [one["as_of"] for one in report["days"]] == [str(LAST - DAY), str(LAST)]
     assert report["days"][-1]["status"] == "completed"
     assert report["decisions"][0]["version"] == "v1"
+    assert report["clock"] == str(LAST - 3 * DAY)
     for table in (ModelVersion, ForecastRun, Forecast, JobRun):
         assert not table.objects.exists()
     assert Customer.objects.get(pk=acme.pk).today() == LAST - 3 * DAY

@@ -41,6 +41,7 @@ class Command(Base):
             "customer": customer.slug,
             "from": first,
             "to": last,
+            "clock": customer.clock,
             "days": [{"as_of": day["as_of"], "status": day["status"], "reason": day["reason"]} for day in days],
             "decisions": [asdict(decided) for decided in decisions(customer, first, last)],
         }
@@ -52,7 +53,7 @@ class Command(Base):
             done = sandbox.command(environment, "replay", "--customer", customer.slug, *days, "--json")
         if done.returncode:
             raise Refused("The replay in the sandbox was refused; the reason stands above.", returncode=done.returncode)
-        return json.loads(done.stdout)
+        return json.loads(done.stdout) | {"clock": customer.clock}
 
     def show(self, report: Report) -> None:
         title = f"What was decided from {report['from']} to {report['to']}"
@@ -61,6 +62,9 @@ class Command(Base):
         self.stdout.write(f"{len(report['days'])} days, {len(idle)} of them without forecasts.")
         for day in idle[:3]:
             self.stdout.write(f"  {day['as_of']}: {day['reason']}")
+        if report["clock"]:
+            fixed = "until set_clock moves it; without a date it frees it"
+            self.stdout.write(f"Today is {report['clock']} at {report['customer']} {fixed}.")
 
 
 def decisions_table(rows: list[Report], title: str) -> Table:
