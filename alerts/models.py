@@ -211,6 +211,7 @@ class NotificationChannel(models.Model):
 
     class Meta:
         db_table = "notification_channels"
+        verbose_name = "alert channel"
         ordering: ClassVar = ["customer", "name"]
         constraints: ClassVar = [models.UniqueConstraint(fields=["customer", "name"], name="channel_name_once")]
 
@@ -257,6 +258,7 @@ class Notification(models.Model):
 
     class Meta:
         db_table = "notifications"
+        verbose_name = "sent alert"
         ordering: ClassVar = ["-created_at", "-id"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["alert", "channel", "kind"], name="told_once_per_channel"),

@@ -65,8 +65,8 @@ class CategoryDepartment(models.Model):
     class Meta:
         db_table = "category_departments"
         ordering: ClassVar = ["customer", "category"]
-        verbose_name = "category to department"
-        verbose_name_plural = "categories to departments"
+        verbose_name = "category"
+        verbose_name_plural = "categories"
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["customer", "category"], name="one_department_per_category")
         ]
@@ -117,7 +117,8 @@ class Series(models.Model):
 
     class Meta:
         db_table = "series"
-        verbose_name_plural = "series"
+        verbose_name = "product in a store"
+        verbose_name_plural = "products in stores"
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["store", "product"], name="one_series_per_store_and_product")
         ]

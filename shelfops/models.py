@@ -198,6 +198,7 @@ class Membership(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        verbose_name = "member"
         ordering: ClassVar = ["customer", "user"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["user", "customer"], name="one_role_per_person_and_customer"),

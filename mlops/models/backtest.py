@@ -58,6 +58,7 @@ class BacktestResult(models.Model):
 
     class Meta:
         db_table = "backtest_results"
+        verbose_name = "backtest"
         ordering: ClassVar = ["-day", "scope_type", "scope_value", "baseline"]
         constraints: ClassVar = [
             models.UniqueConstraint(

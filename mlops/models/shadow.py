@@ -84,6 +84,7 @@ class ShadowPrediction(models.Model):
 
     class Meta:
         db_table = "shadow_predictions"
+        verbose_name = "shadow forecast"
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["version", "forecast_date", "store_id", "product_id"], name="shadow_prediction_once"

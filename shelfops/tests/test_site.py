@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.core.management import call_command
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.text import capfirst
 
 from conftest import PASSWORD, chromium
 from forecasting.models import Product, Sale, Store
@@ -123,6 +124,12 @@ def test_every_table_is_in_the_side_bar_once():
     assert len(listed) == len(set(listed))
     assert {model._meta.label_lower for model in admin.site._registry} <= set(listed)
     assert [label for label in listed if label.split(".")[0] not in apps.app_configs] == []
+
+
+def test_a_list_is_headed_as_the_side_bar_calls_it():
+    tables = {label: name for topic, rows in TOPICS.items() if topic != "Installation" for label, name, _ in rows}
+    headings = {label: capfirst(apps.get_model(label)._meta.verbose_name_plural) for label in tables}
+    assert headings == tables
 
 
 def test_the_side_bar_shows_what_a_person_may_see(alice, client_of):
