@@ -4,8 +4,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from django.utils.text import capfirst
+
 from alerts.models import MLAlert
-from shelfops.told import label, told
+from shelfops.told import VERSION, label, told
 
 SHOWN_ELSEWHERE = frozenset({"model_name", "version", "segment"})
 ASKS = re.compile(r" ?Approve or reject it within \d+ hours\.")
@@ -31,5 +33,6 @@ def facts(alert: MLAlert) -> list[tuple[str, str]]:
 
 
 def message(alert: MLAlert) -> str:
-    """As it was raised; once it is decided, without what it asked for."""
-    return alert.message if alert.is_open else ASKS.sub("", alert.message)
+    """As it was raised, a sentence; once it is decided, without what it asked for."""
+    text = alert.message if alert.is_open else ASKS.sub("", alert.message)
+    return text if VERSION.match(text) else capfirst(text)

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.views.decorators.http import conditional_page, require_safe
 
+from alerts.facts import message
 from alerts.models import MLAlert
 from alerts.reading import open_by_severity
 from shelfops.models import User
@@ -69,7 +70,7 @@ def menu(request: HttpRequest) -> Menu:
     shown: dict[tuple[Any, ...], dict[str, Any]] = {}
     for alert in gravest_first:  # versions of one experiment lead to one page
         about = (alert.alert_type, alert.customer_id, alert.action_url or alert.pk)
-        one = {"alert": alert, "may_dismiss": alert.customer_id in may_dismiss, "also": []}
+        one = {"alert": alert, "message": message(alert), "may_dismiss": alert.customer_id in may_dismiss, "also": []}
         if shown.setdefault(about, one) is not one:
             shown[about]["also"].append(alert)
     return Menu(counts, list(shown.values()))

@@ -142,7 +142,7 @@ class _Writer:
         night = self.night
         routes = night.routes(night.as_of)
         if lost := int((routes.unrouted & night.active).sum()):
-            self.notes.append(f"{lost} series are left out: no rule serves them, and there is no global champion.")
+            self.notes.append(f"{lost} series are left out: no rule serves them, and no champion serves all products.")
         allowed = self._may_serve(night, night.first_day) if with_first_day else None
         yield from self._tables(night, routes, self.run.days, allowed)
 

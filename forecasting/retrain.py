@@ -116,7 +116,7 @@ def _produce(customer: Customer, order: Order, log: ModelRetrainingLog, stopwatc
         except (NothingToLearn, backtests.NothingToScore) as refusal:
             if task.segment == GLOBAL:
                 raise
-            log.notes.append(f"{in_words(task.segment)} stays with the global model: {refusal}")
+            log.notes.append(f"{in_words(task.segment)} stays with the model for all products: {refusal}")
     log.save(update_fields=["notes"])
     if not produced:
         raise NothingTrained("No segment could be trained: " + "; ".join(log.notes))

@@ -74,7 +74,7 @@ def without(panel: Panel, kind: Kind) -> str:
     if kind is Kind.LIFECYCLE:
         return ""
     lost = int((panel.items[kind.value].astype(str) == "").sum())
-    return f"{lost} series have {WITHOUT[kind]} and stay with the global model" if lost else ""
+    return f"{lost} series have {WITHOUT[kind]} and stay with the model for all products" if lost else ""
 
 
 def too_short(segment: str, rows: int, policy: ModelPolicy) -> str:
@@ -83,7 +83,7 @@ def too_short(segment: str, rows: int, policy: ModelPolicy) -> str:
         return ""
     return (
         f"{in_words(segment)} has {rows} rows to train on, and {policy.segment_min_rows} are needed: "
-        "it stays with the global model"
+        "it stays with the model for all products"
     )
 
 

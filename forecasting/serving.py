@@ -172,7 +172,7 @@ def _rule(customer: Customer, store: Store, product: Product, day: dt.date) -> R
     place = routing.resolve([rule.segment for rule in rules], segments)[0]
     if place == routing.UNROUTED:
         raise routing.NobodyServes(
-            f"No rule serves {product.code} in {store.code} on {day}: there is no global champion. Promote one."
+            f"No rule serves {product.code} in {store.code} on {day}: no champion serves all products. Promote one."
         )
     return rules[place]
 

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods
 
 from mlops import addresses
 from mlops.models import ModelRetrainingLog, ModelVersion
+from mlops.routing import in_words
 from shelfops import jobs, tenancy
 from shelfops.models import JobRun, User
 from shelfops.own_pages import own_scripts_only
@@ -64,7 +65,7 @@ def show(request: HttpRequest, run_id: int) -> HttpResponse:
         "next": _next(run),
         "links": list(_links(run)),
         "reload_seconds": None if run.is_over else RELOAD_SECONDS,
-        "result": sections(run.result),
+        "result": sections(_worded(run.result)),
         "again": _is_started_here(run) and tenancy.allowed(user, run.customer, Action.RETRAIN),
     }
     return render(request, "run.html", context)
@@ -121,6 +122,15 @@ def _is_of_a_day(run: JobRun) -> bool:
 def _next(run: JobRun) -> str:
     told = NEXT[Status(run.status)]
     return f"{told} {DONE_ONCE}" if run.status == Status.COMPLETED and _is_of_a_day(run) else told
+
+
+def _worded(result: Any) -> Any:
+    """A result with the names of its segments for people."""
+    if isinstance(result, list):
+        return [_worded(one) for one in result]
+    if not isinstance(result, dict):
+        return result
+    return {key: in_words(value) if key == "segment" else _worded(value) for key, value in result.items()}
 
 
 def _links(run: JobRun) -> Iterator[tuple[str, str]]:

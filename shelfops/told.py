@@ -6,8 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 SENTENCE = 40  # letters, from which on a text is prose
-ABBREVIATIONS = {"mae": "MAE", "rmse": "RMSE", "mape": "MAPE", "wape": "WAPE", "id": "number"}
+WORDS = {
+    **{name: name.upper() for name in ("mae", "rmse", "mape", "wape")},
+    "id": "number",
+    "lower": "lower bound",
+    "upper": "upper bound",
+}
 SHARES = ("wape", "mape", "coverage")
+PERCENTS = ("_pct", "lower", "upper")  # what stores bounds, stores those of a change in percent
+UNITS = ("mae", "rmse")
 VERSION = re.compile(r"v\d+(_\w+)?")
 CODE = re.compile(r"[a-z]+(_[a-z]+)+")  # such as new_item_days, but not v13_electronics or a name with spaces
 
@@ -68,17 +75,17 @@ def _rows(key: str, things: list[Mapping[str, Any]]) -> Rows:
 
 
 def _valued(key: str, value: Any) -> str:
-    """With the unit that the key stands for: what ends in _pct is in percent already, these others are shares."""
+    """With the unit that the key stands for: percent, units sold, or percent of what is stored as a share."""
     if key.endswith(SHARES) and isinstance(value, float):
         return f"{value * 100:.1f} %"
-    return in_words(value, unit=" %" if key.endswith("_pct") else "")
+    return in_words(value, unit=" %" if key.endswith(PERCENTS) else " units" if key.endswith(UNITS) else "")
 
 
 def label(key: str) -> str:
     """Of a key of the code, such as baseline_mae: Baseline MAE; a version keeps its name."""
     if VERSION.fullmatch(key):
         return key
-    words = [ABBREVIATIONS.get(word, word) for word in re.split("[_ ]", key.removesuffix("_pct"))]
+    words = [WORDS.get(word, word) for word in re.split("[_ ]", key.removesuffix("_pct"))]
     text = " ".join(words)
     return text[:1].upper() + text[1:]
 

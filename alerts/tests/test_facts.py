@@ -1,6 +1,6 @@
 """Metadata are read as words and figures, never as code."""
 
-from alerts.facts import facts
+from alerts.facts import facts, message
 from alerts.models import MLAlert
 
 
@@ -19,8 +19,8 @@ def test_the_facts_of_a_drift_can_be_read():
         suggested_verdict="calendar_or_level",
     ) == {
         "New version": "v13",
-        "Baseline MAE": "12.8",
-        "Recent MAE": "18.5",
+        "Baseline MAE": "12.8 units",
+        "Recent MAE": "18.5 units",
         "Drift": "44.5 %",
         "Rows": "123,456",
         "Suggested verdict": "The calendar or the level of sales",
@@ -42,8 +42,23 @@ def test_lists_and_parts_are_told_in_words():
         "Is planted": "yes",
         "Dossier: days missing": "2",
         "Dossier: price changes": "3.50 %",
-        "Departments": "Name: Dairy; MAE: 2.00, Name: Bakery; MAE: 1.00",
+        "Departments": "Name: Dairy; MAE: 2.00 units, Name: Bakery; MAE: 1.00 units",
     }
+
+
+def test_numbers_have_their_units():
+    assert told(champion_mae=1.64, improvement_pct=-1.174, lower=-2.15, upper=-0.365, coverage=0.843) == {
+        "Champion MAE": "1.64 units",
+        "Improvement": "-1.17 %",
+        "Lower bound": "-2.15 %",
+        "Upper bound": "-0.365 %",
+        "Coverage": "84.3 %",
+    }
+
+
+def test_a_message_begins_like_a_sentence_and_a_version_keeps_its_name():
+    assert message(MLAlert(message="kept: 1.2 % worse in shadow")) == "Kept: 1.2 % worse in shadow"
+    assert message(MLAlert(message="v2 has completed it")) == "v2 has completed it"
 
 
 def test_names_stay_as_they_are():

@@ -55,7 +55,7 @@ def test_stores_without_a_cluster_stay_with_the_global_model(caplog):
 
     assert set(frames) == {"store_cluster:Urban", "global"}
     assert set(frames["global"]["unique_id"].astype(str).str[:2]) == {"S1"}
-    assert "6 series have stores without a cluster and stay with the global model" in caplog.text
+    assert "6 series have stores without a cluster and stay with the model for all products" in caplog.text
 
 
 def test_a_series_is_new_for_its_first_days_and_mature_from_then_on():
@@ -166,7 +166,7 @@ def test_a_segment_that_is_too_short_is_left_out_and_the_log_says_so(sold):
     log = trained(sold, segments=("global", GROCERY))
 
     assert log.version_produced == "v2"
-    assert log.notes[0].startswith("department Grocery stays with the global model")
+    assert log.notes[0].startswith("department Grocery stays with the model for all products")
     assert log.notes[0] in log.decision
 
 

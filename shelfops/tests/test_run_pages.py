@@ -152,6 +152,15 @@ def test_what_is_listed_in_a_result_is_a_table_and_versions_keep_their_names(run
     assert "Late" not in page
 
 
+def test_segments_have_the_names_that_people_know(run, charlie, client_of):
+    segments = [{"segment": "global", "recent_mae": 1.5}, {"segment": "department:Dairy", "recent_mae": 1.2}]
+    JobRun.objects.update(status=Status.COMPLETED, result={"drift": {"segments": segments}})
+    page = page_of(client_of(charlie), run).content.decode()
+    for text in [">all products<", ">department Dairy<", ">1.50 units<"]:
+        assert text in page
+    assert "global" not in page
+
+
 def test_messages_are_shown(acme, bob, client_of):
     client = client_of(bob)
     form = {"customer": acme.pk, "reason": "new store", "promote": "on"}
