@@ -16,6 +16,7 @@ E_MAIL = re.compile(r"\S+@\S+")
 COMMAND = re.compile(r"manage\.py \w+")
 STUMBLES = {
     "a missing value": re.compile(r"\b(None|nan|NaN|null|undefined)\b"),
+    "an empty cell told otherwise": re.compile(r"(?<=\| )- (?=\|)"),
     "raw data": re.compile(r"""\{['"]|\[['"{]|\{\}|\[\]"""),
     "a name of the code": re.compile(r"\b[a-z]+(?:_[a-z0-9]+)+\b"),
     "a wrong plural": re.compile(r"\b1 (?:days|rows|stores|forecasts|products|minutes|hours|versions|alerts|nights)\b"),
