@@ -14,13 +14,13 @@ from unfold.decorators import display
 
 from mlops import drift_page, unreplaced
 from mlops.forms import CloseIncidentForm, TrainAgainForm
-from mlops.models import DriftCheck, DriftIncident, IncidentEvent
+from mlops.models import DriftCheck, DriftIncident
 from mlops.routing import in_words
 from shelfops import tenancy
 from shelfops.columns import percent
 from shelfops.models import User
 from shelfops.refusals import Refusal
-from shelfops.scoped_admin import LedgerInline, ScopedAdmin
+from shelfops.scoped_admin import ScopedAdmin
 from shelfops.tenancy import Action
 
 VERDICT_COLOURS = {
@@ -69,21 +69,6 @@ class DriftCheckAdmin(ScopedAdmin):
         return check.verdict, check.get_verdict_display()
 
 
-class DriftCheckInline(LedgerInline):
-    model = DriftCheck
-    customer_path = "customer"
-    fields: ClassVar = ["as_of", "verdict", "recent_mae", "baseline_mae", "drift_pct", "recent_rows", "reason"]
-    verbose_name = "night"
-
-
-class IncidentEventInline(LedgerInline):
-    model = IncidentEvent
-    customer_path = "incident__customer"
-    fields: ClassVar = ["as_of", "kind", "by", "reason", "created_at"]
-    readonly_fields: ClassVar = ["created_at"]
-    verbose_name = "step"
-
-
 @admin.register(DriftIncident)
 class DriftIncidentAdmin(ScopedAdmin):
     words: ClassVar = {"segment": in_words}
@@ -103,8 +88,8 @@ class DriftIncidentAdmin(ScopedAdmin):
     list_select_related: ClassVar = ["customer", "champion", "challenger"]
     search_fields: ClassVar = ["segment", "champion__version", "challenger__version", "reason"]
     date_hierarchy = "opened_on"
-    inlines: ClassVar = [IncidentEventInline, DriftCheckInline]
     change_form_outer_before_template = "admin/drift_incident.html"
+    change_form_outer_after_template = "admin/drift_incident_history.html"
     fieldsets: ClassVar = [
         (None, {"fields": [
             "segment", "shown_status", "opened_on", "last_seen_on", "champion", "baseline_mae", "recent_mae",
@@ -126,6 +111,7 @@ class DriftIncidentAdmin(ScopedAdmin):
         shown: dict[str, Any] = {}
         if incident is not None:
             shown["ways"] = unreplaced.ways(incident, cast(User, request.user))
+            shown["history"] = [drift_page.steps(incident), drift_page.nights(incident)]
             shown["dossier_tables"] = drift_page.tables(incident.dossier) if incident.dossier else []
         return super().change_view(request, object_id, form_url, {**shown, **(extra_context or {})})
 

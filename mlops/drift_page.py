@@ -1,11 +1,14 @@
-"""What the page of a drift incident shows beside its fields: the dossier, as tables for people."""
+"""What the page of a drift incident shows beside its fields: the dossier, steps and nights, as tables for people."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from mlops.figures import UNKNOWN, Row, Table, change, figure, percent
+from mlops.models import DriftIncident
+from shelfops.columns import at
 
 Facts = Mapping[str, Any]
+NIGHTS = 60
 MEASURES = {
     "mae": ("MAE one day ahead", False),
     "naive_mae": ("seasonal naive's MAE", False),
@@ -13,6 +16,40 @@ MEASURES = {
     "bias": ("bias", True),
 }
 WHEN = {"recent": "in the last days", "baseline": "in the month before", "coming": "in the week after"}
+
+
+def steps(incident: DriftIncident) -> Table:
+    """What was done about it, by whom and why."""
+    events = incident.events.select_related("by").order_by("created_at", "pk")
+    rows: list[Row] = [
+        [
+            event.as_of,
+            event.get_kind_display(),
+            event.by or "the system, by rule",
+            event.reason or UNKNOWN,
+            at(event.created_at, incident.customer),
+        ]
+        for event in events
+    ]
+    return Table("Steps", ["day", "step", "by", "why", "written down"], rows)
+
+
+def nights(incident: DriftIncident) -> Table:
+    """The checks that found it, the newest first."""
+    rows: list[Row] = [
+        [
+            check.as_of,
+            check.get_verdict_display(),
+            figure(check.recent_mae),
+            figure(check.baseline_mae),
+            change(check.drift_pct),
+            f"{check.recent_rows:,}",
+            check.reason,
+        ]
+        for check in incident.checks.order_by("-as_of")[:NIGHTS]
+    ]
+    headers = ["night", "verdict", "recent MAE", "MAE before", "change", "forecasts scored", "reason"]
+    return Table("Nights", headers, rows)
 
 
 def tables(dossier: Facts) -> list[Table]:

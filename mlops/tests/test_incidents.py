@@ -16,6 +16,7 @@ from mlops.models import DriftIncident, ModelRetrainingLog, ModelVersion, Shadow
 from mlops.review import review
 from mlops.tests.drifted import NIGHT, NUMBERS, a_check, answered
 from mlops.tests.ledger import a_version
+from shelfops.tests.reader import Words
 
 pytestmark = pytest.mark.django_db
 Outcome, Verdict = DriftIncident.Outcome, DriftIncident.Verdict
@@ -120,6 +121,16 @@ def test_the_page_of_its_alert_is_in_words_and_asks_no_more_once_it_is_decided(c
     assert "Approve or reject" not in page
     assert "The emergency retrain has produced v2. What the data suggest" in page
     assert "It was approved by alice@acme.example" in page
+
+
+def test_its_page_tells_each_step_and_each_night(champion, charlie, client_of):
+    incident = incidents.detected(a_check(champion))
+    page = client_of(charlie).get(reverse("admin:mlops_driftincident_change", args=[incident.pk])).content.decode()
+    words = " | ".join(Words(page).texts)
+    assert "Steps | Day | Step | By | Why | Written down" in words
+    assert f"{NIGHT} | Opened | the system, by rule" in words
+    assert f"Nights | Night | Verdict | Recent MAE | MAE before | Change | Forecasts scored | Reason | {NIGHT}" in words
+    assert "18.5 | 12.8 | +44.5 %" in words
 
 
 def test_a_failed_answer_is_an_answer(champion, acme):

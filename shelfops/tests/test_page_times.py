@@ -4,12 +4,14 @@ import datetime as dt
 import time
 
 import pytest
+from django.urls import reverse
 
+from alerts.models import MLAlert
 from alerts.tests.messages import an_alert
 from forecasting.models import FeedDay, Store
 from forecasting.tests.nights import load
 from forecasting.tests.synthetic import shop
-from mlops.models import BacktestResult, ModelExperiment, ModelVersion
+from mlops.models import BacktestResult, DriftCheck, DriftIncident, ModelExperiment, ModelVersion
 from mlops.tests.trials import in_shadow
 from shelfops import customers
 from shelfops.models import Customer, JobRun, Membership, Role
@@ -43,6 +45,7 @@ def large(acme, alice, bob, tmp_path):
         ),
         batch_size=5_000,
     )  # fmt: skip
+    DriftCheck.objects.update(incident=DriftIncident.objects.get())
     JobRun.objects.bulk_create(
         JobRun(customer=acme, job="run_day", slot=f"slot {number}", status="completed") for number in range(RUNS)
     )
@@ -84,6 +87,8 @@ def test_no_page_of_a_large_customer_is_slow(large, alice, mallory, client_of):
     run = JobRun.objects.filter(customer=large).last()
     experiment = ModelExperiment.objects.get()
     pages = ["/", "/models/review/v2", "/models/v1", "/routing", f"/runs/{run.pk}", "/alerts/menu",
+             reverse("admin:mlops_driftincident_change", args=[DriftIncident.objects.get().pk]),
+             reverse("admin:alerts_mlalert_change", args=[MLAlert.objects.get(version="v2").pk]),
              f"/experiments/{experiment.pk}/results", "/experiments/propose", "/segments/advice", "/segments/clusters",
              ]  # fmt: skip
     slow = {page: times for page in pages if (times := least_ratio(client, page, empty)) > TIMES}
