@@ -14,6 +14,7 @@ from shelfops.columns import share
 from shelfops.scoped_admin import ScopedAdmin, ScopedAutocompleteFilter
 
 VERDICTS = {True: ("worse", "Worse"), False: ("fine", "No worse"), None: ("unknown", "Too little data to tell")}
+NO_HOLDOUT = ("unknown", "No hold-out to compare with")
 COLOURS = {"worse": "danger", "fine": "success", "unknown": "warning"}
 
 
@@ -105,4 +106,4 @@ class DegradationCheckAdmin(ScopedAdmin):
 
     @display(description="against its hold-out", ordering="degraded", label=COLOURS)
     def verdict(self, check: DegradationCheck) -> tuple[str, str]:
-        return VERDICTS[check.degraded]
+        return NO_HOLDOUT if check.holdout_wape is None else VERDICTS[check.degraded]

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from alerts.alerting import raise_alert
 from alerts.models import MLAlert
 from mlops.backtests import ONE_DAY_AHEAD
-from mlops.models import BacktestResult, DegradationCheck, ModelPolicy, ModelVersion
+from mlops.models import BacktestResult, DegradationCheck, ModelPolicy, ModelRetrainingLog, ModelVersion
 from mlops.routing import Kind, parts
 from shelfops.models import MODEL_NAME_DEFAULT, Customer
 
@@ -95,6 +95,15 @@ def holdout_wape(version: ModelVersion) -> float | None:
     inside = [(n, mae, units) for first, last, n, mae, units in rows if (first, -last.toordinal()) == whole]
     units = math.fsum(units for _n, _mae, units in inside)
     return math.fsum(n * mae for n, mae, _units in inside) / units if units > 0 else None
+
+
+def why_not(version: ModelVersion) -> str:
+    """Why nobody can tell whether a champion has become worse than in its hold-out; "" where one can."""
+    if version.status != ModelVersion.Status.CHAMPION or holdout_wape(version) is not None:
+        return ""
+    if version.run and version.run.trigger_type == ModelRetrainingLog.Trigger.DRIFT:
+        return "it answered a drift, and such a version has no held-out forecasts one day ahead"
+    return "no held-out forecasts one day ahead are kept of what it serves now"
 
 
 def _served(version: ModelVersion, kind: BacktestResult.Kind) -> "QuerySet[BacktestResult]":

@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.utils.text import capfirst
 from django.views.decorators.http import require_safe
 
-from mlops import addresses, promotion, review_facts, review_page, version_page
+from mlops import addresses, degradation, promotion, review_facts, review_page, version_page
 from mlops.backtests import ONE_DAY_AHEAD
 from mlops.charts import Chart, Line, Tone
 from mlops.figures import Row, Table
@@ -40,6 +40,7 @@ def _page(request: HttpRequest, version: ModelVersion) -> HttpResponse:
         "where": in_words(version.segment),
         "answer": review_facts.answer(version),
         "events": list(version.events.select_related("by")),
+        "unwatched": degradation.why_not(version),
         "served": _served(version),
         "chart": _daily(version),
         "tables": [

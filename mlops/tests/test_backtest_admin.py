@@ -24,9 +24,19 @@ def test_shares_are_read_in_percent_under_the_fields_own_names(acme, alice, clie
 
 
 def test_a_night_without_a_verdict_says_so(acme, alice, client_of):
-    DegradationCheck.objects.create(customer=acme, version=a_version(acme), as_of=DAY, recent_wape=0.4)
+    numbers = {"recent_wape": 0.4, "holdout_wape": 0.3}
+    DegradationCheck.objects.create(customer=acme, version=a_version(acme), as_of=DAY, **numbers)
 
     page = client_of(alice).get(reverse("admin:mlops_degradationcheck_changelist")).content.decode()
 
     assert "Too little data to tell" in page
     assert "40.0 %" in page
+
+
+def test_a_version_without_a_holdout_is_not_said_to_lack_data(acme, alice, client_of):
+    DegradationCheck.objects.create(customer=acme, version=a_version(acme), as_of=DAY, recent_wape=0.4)
+
+    page = client_of(alice).get(reverse("admin:mlops_degradationcheck_changelist")).content.decode()
+
+    assert "No hold-out to compare with" in page
+    assert "Too little data to tell" not in page

@@ -77,3 +77,17 @@ def test_it_asks_the_database_a_bounded_number_of_questions(former, charlie, cli
     client = client_of(charlie)
     with django_assert_max_num_queries(16):
         client.get("/models/v1")
+
+
+def test_a_champion_that_answered_a_drift_says_why_it_is_not_compared_with_its_holdout(acme, charlie, client_of):
+    promote(a_version(acme, "challenger", trigger="drift_detected"), by=None, reason="approved", as_of=DAY)
+    assert "cannot be told: it answered a drift" in read(client_of, charlie)
+
+
+def test_a_champion_with_a_holdout_says_nothing_of_it(former, charlie, client_of):
+    BacktestResult.objects.create(
+        customer=former.customer, version=former.customer.versions.get(version="v2"), kind="holdout",
+        origin=DAY, lead_band="1", first_day=DAY, day=DAY, n=1, units=1, mae=1,
+    )  # fmt: skip
+    assert "cannot be told" not in read(client_of, charlie, "/models/v2")
+    assert "cannot be told" not in read(client_of, charlie)  # it does not serve

@@ -17,7 +17,7 @@ QUERIES = {
     "clusters": 20,
     "experiment-approved": 16,
     "experiment-cancelled": 14,
-    "experiment-completed": 19,
+    "experiment-completed": 20,
     "experiment-failed": 16,
     "experiment-fields": 14,
     "experiment-in_progress": 16,
@@ -39,7 +39,7 @@ QUERIES = {
     "run-skipped": 10,
     "shadow-test": 12,
     "store": 11,
-    "version": 13,
+    "version": 16,
     "version-fields": 17,
 }
 
