@@ -3,6 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
+from alerts.acting import act
 from alerts.models import MLAlert
 from alerts.tests.messages import an_alert
 from shelfops.tests.browser.reaching import tab_to
@@ -90,3 +91,11 @@ def test_a_list_that_is_open_is_not_taken_away(opened, acme, alice):
     an_alert(acme, MLAlert.Type.DRIFT_DETECTED, "v3")
     hears_of_it(page, "1 Critical ML Alert, 1 more")
     expect(page.locator(f"{LIST} textarea")).to_have_value("Half a sen")
+
+
+def test_on_a_phone_a_decided_alert_takes_less_room(opened, acme, alice):
+    an_alert(acme, version="v2")
+    act(an_alert(acme, version="v3"), "dismiss", by=alice, notes="Seen.")
+    rows = opened(alice, "/admin/alerts/mlalert/", phone=True).locator("#result_list tbody tr")
+    heights = {status: rows.filter(has_text=status).bounding_box()["height"] for status in ("Unread", "Dismissed")}
+    assert heights["Dismissed"] < 0.7 * heights["Unread"]
