@@ -10,6 +10,7 @@
         level: { colour: "--chart-level", dash: [10, 4], point: false },
         limit: { colour: "--chart-limit", dash: [4, 4], point: false },
     };
+    const BAR = 28; // pixels, at most
     const drawn = new Map();
 
     // The browser resolves the theme's variables; a canvas cannot.
@@ -22,10 +23,16 @@
         return { resolve, done: () => probe.remove() };
     }
 
-    function dataset(line, kind, resolve) {
+    // Bars of one label stand side by side, however much room there is.
+    function together(chart, { kind, labels, lines }) {
+        const length = (kind === "rows" ? chart.height : chart.width) || 1;
+        return Math.min(0.8, ((BAR + 4) * lines.length * labels.length) / length);
+    }
+
+    function dataset(line, data, resolve) {
         const look = LOOKS[line.tone];
         const colour = resolve(look.colour);
-        const isLine = kind === "line" || !look.point;
+        const isLine = data.kind === "line" || !look.point;
         return {
             type: isLine ? "line" : "bar",
             label: line.name,
@@ -35,7 +42,8 @@
             borderDash: look.dash,
             borderWidth: isLine ? 2 : 0,
             borderRadius: 3,
-            maxBarThickness: 28,
+            maxBarThickness: BAR,
+            categoryPercentage: ({ chart }) => together(chart, data),
             pointStyle: look.point,
             pointRadius: line.values.length > 31 ? 0 : 3,
             pointHitRadius: 10,
@@ -45,7 +53,7 @@
 
     function options(data, quiet, grid) {
         const values = { beginAtZero: data.kind !== "line", title: { display: true, text: data.unit, color: quiet }, ticks: { color: quiet }, grid: { color: grid } };
-        const labels = { ticks: { color: quiet, maxRotation: 0, autoSkip: data.kind !== "rows" }, grid: { display: false } };
+        const labels = { ticks: { color: quiet, maxRotation: 0, autoSkipPadding: 12, autoSkip: data.kind !== "rows" }, grid: { display: false } };
         return {
             animation: false,
             maintainAspectRatio: false,
@@ -62,7 +70,7 @@
         drawn.get(figure)?.destroy();
         figure.classList.add("drawn");
         drawn.set(figure, new Chart(figure.querySelector("canvas"), {
-            data: { labels: data.labels, datasets: data.lines.map((line) => dataset(line, data.kind, resolve)) },
+            data: { labels: data.labels, datasets: data.lines.map((line) => dataset(line, data, resolve)) },
             options: options(data, resolve("--quiet"), resolve("--line")),
             type: data.kind === "line" ? "line" : "bar",
         }));

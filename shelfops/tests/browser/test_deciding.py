@@ -1,5 +1,7 @@
 """From the badge to the champion: with a mouse, and with the keyboard alone."""
 
+from itertools import pairwise
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -12,6 +14,10 @@ from shelfops.tests.browser.reaching import tab_to
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 BADGE = ".alerts > details > summary"
 NOTES = "#decide textarea[name=notes]"
+# Of each bar chart, where the bars of the first label stand.
+BARS = """() => [...document.querySelectorAll("canvas")].map((one) => Chart.getChart(one))
+    .filter((chart) => chart.config.type === "bar")
+    .map((chart) => chart.data.datasets.map((_, at) => chart.getDatasetMeta(at).data[0].x))"""
 
 
 def is_decided(challenger: ModelVersion, person: User, status: str = "champion") -> None:
@@ -52,6 +58,14 @@ def test_a_person_logs_in_sees_the_badge_opens_the_alert_reads_and_approves(open
     page.goto(f"/admin/alerts/mlalert/{MLAlert.objects.get(alert_type='drift_detected').pk}/change/")
     expect(page.locator("#content")).to_contain_text("It was approved by alice@acme.example")
     is_decided(challenger, alice)
+
+
+def test_bars_of_one_label_stand_side_by_side(opened, challenger, alice):
+    page = opened(alice, "/models/review/v2")
+    expect(page.locator("figure.plot.drawn")).to_have_count(2)
+    middles = page.evaluate(BARS)
+    assert middles
+    assert all(0 < right - left < 50 for chart in middles for left, right in pairwise(chart))
 
 
 def test_a_rejected_challenger_leaves_the_champion_where_it_is(opened, challenger, alice):
