@@ -10,8 +10,8 @@ from shelfops.columns import at
 Facts = Mapping[str, Any]
 NIGHTS = 60
 MEASURES = {
-    "mae": ("MAE one day ahead", False),
-    "naive_mae": ("seasonal naive's MAE", False),
+    "mae": ("MAE one day ahead, units", False),
+    "naive_mae": ("seasonal naive's MAE, units", False),
     "level": ("units per product and day", False),
     "bias": ("bias", True),
 }
@@ -48,7 +48,7 @@ def nights(incident: DriftIncident) -> Table:
         ]
         for check in incident.checks.order_by("-as_of")[:NIGHTS]
     ]
-    headers = ["night", "verdict", "recent MAE", "MAE before", "change", "forecasts scored", "reason"]
+    headers = ["night", "verdict", "recent MAE, units", "before", "change", "forecasts scored", "reason"]
     return Table("Nights", headers, rows)
 
 
@@ -109,7 +109,7 @@ def _carriers(title: str, name: str, carriers: list[Facts]) -> Table:
         ]
         for one in carriers
     ]
-    return Table(title, [name, "share of the increase", "recent MAE", "MAE before", "change"], rows)
+    return Table(title, [name, "share of the increase", "recent MAE, units", "before", "change"], rows)
 
 
 def _holidays(holidays: list[Facts]) -> Table:

@@ -29,7 +29,7 @@ class ReviewForm(forms.Form):
     notes = forms.CharField(
         max_length=4000,
         widget=forms.Textarea(attrs={"rows": 4, "aria-describedby": "notes-help"}),
-        help_text="Kept with the version and shown wherever it is, such as: better in every department that sells.",
+        help_text="Kept with the version and shown wherever it is. For example: better in every department that sells.",
         error_messages={"required": "Say why: the notes are kept with the decision."},
     )
     verdict = forms.ChoiceField(

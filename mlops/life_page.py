@@ -61,7 +61,7 @@ def _served(version: ModelVersion) -> Table:
         [
             in_words(rule.segment),
             rule.valid_from,
-            rule.valid_to or "today",
+            rule.valid_to or "it still serves",
             rule.by or "the system, by rule",
             rule.reason,
         ]

@@ -74,7 +74,7 @@ class Backtest:
         return Question(self.version.customer, name, made_of, lambda: asdict(self._stores()))
 
     def _stores(self) -> Table:
-        names = [f"{self.version}’s MAE", f"{self.champion}’s MAE"]
+        names = [f"{self.version}’s MAE, units", f"{self.champion}’s MAE, units"]
         headers = ["Store", "Units sold", *names, "Difference", f"{self.level * 100:g} % interval"]
         daily = self._results().filter(
             scope_type=Scope.STORE, lead_band__startswith=DECIDING, first_day=F("day"), baseline__in=["", self.champion]

@@ -145,7 +145,7 @@ def departments(version: ModelVersion) -> Table:
     """Each department's MAE of both, the one that loses the most first."""
     compared, champion = version.decision.get("comparison", {}), version.decision.get("champion")
     rows = scope_rows(Department(**one) for one in compared.get("departments", []))
-    names = [f"{version}’s MAE", f"{champion}’s MAE"]
+    names = [f"{version}’s MAE, units", f"{champion}’s MAE, units"]
     interval = f"{compared.get('level', 0) * 100:g} % interval"
     return Table("By department, the worst first", ["Department", "Units sold", *names, "Difference", interval], rows)
 

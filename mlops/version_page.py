@@ -58,8 +58,8 @@ def _progress(test: ShadowTest) -> Table:
         UNKNOWN if test.lower is None or test.upper is None else span(test.lower, test.upper),
         test.get_verdict_display() or UNKNOWN,
     ]
-    headers = ["since", "state", "days scored", "rows", "champion’s MAE", "its MAE", "difference", "interval"]
-    headers.append("verdict")
+    measured = ["champion’s MAE, units", "its MAE, units", "difference", "interval"]
+    headers = ["since", "state", "days scored", "rows", *measured, "verdict"]
     return Table("Shadow test", headers, [row])
 
 
@@ -92,7 +92,9 @@ def _measures(comparison: dict[str, Any], names: dict[str, str], where: str) -> 
         if (measures := comparison.get(key))
     ]
     days = f"{comparison.get('days')} days, {comparison.get('n') or 0:,} rows, {figure(comparison.get('units'))} units"
-    return Table(f"On the same rows{where} ({days})", ["forecast", "MAE", "RMSE", "MAPE", "bias", "coverage"], rows)
+    return Table(
+        f"On the same rows{where} ({days})", ["forecast", "MAE, units", "RMSE, units", "MAPE", "bias", "coverage"], rows
+    )
 
 
 def _departments(departments: Iterable[dict[str, Any]], title: str) -> Table:
@@ -107,7 +109,7 @@ def _departments(departments: Iterable[dict[str, Any]], title: str) -> Table:
         ]
         for one in sorted(departments, key=lambda one: -(one["worse_pct"] or 0))
     ]
-    headers = ["department", "units sold", "MAE", "champion’s MAE", "against the champion", "interval"]
+    headers = ["department", "units sold", "MAE, units", "champion’s MAE, units", "against the champion", "interval"]
     return Table(title, headers, rows)
 
 
@@ -129,7 +131,8 @@ def _backtest(version: ModelVersion) -> Table:
         ]
         for one in whole.order_by("lead_band", "baseline")
     ]
-    return Table("Hold-out", ["days ahead", "forecast", "rows", "MAE", "WAPE", "RMSE", "bias", "coverage"], rows)
+    headers = ["days ahead", "forecast", "rows", "MAE, units", "WAPE", "RMSE, units", "bias", "coverage"]
+    return Table("Hold-out", headers, rows)
 
 
 def _importances(importances: list[dict[str, Any]]) -> Table:

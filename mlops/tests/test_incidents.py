@@ -129,8 +129,8 @@ def test_its_page_tells_each_step_and_each_night(champion, charlie, client_of):
     words = " | ".join(Words(page).texts)
     assert "Steps | Day | Step | By | Why | Written down" in words
     assert f"{NIGHT} | Opened | the system, by rule" in words
-    assert f"Nights | Night | Verdict | Recent MAE | MAE before | Change | Forecasts scored | Reason | {NIGHT}" in words
-    assert "18.5 | 12.8 | +44.5 %" in words
+    assert "Nights | Night | Verdict | Recent MAE, units | Before | Change | Forecasts scored | Reason" in words
+    assert f"{NIGHT} | Drift | 18.5 | 12.8 | +44.5 %" in words
 
 
 def test_a_failed_answer_is_an_answer(champion, acme):
