@@ -284,10 +284,9 @@ class NotificationAdmin(ScopedAdmin):
     list_select_related: ClassVar = ["alert__customer"]
     search_fields: ClassVar = ["alert__title", "channel_name", "last_error"]
     fields: ClassVar = [
-        "alert", "kind", "channel_name", "shown_status", "attempts", "next_attempt_at", "sent_at", "last_error",
+        "alert", "kind", "channel_name", "status", "attempts", "next_attempt_at", "sent_at", "last_error",
         "created_at",
     ]  # fmt: skip
-    readonly_fields: ClassVar = ["shown_status"]
 
     @display(description="status", ordering="status", label=NOTIFICATION_COLOURS)
     def shown_status(self, notification: Notification) -> tuple[str, str]:

@@ -50,7 +50,7 @@ class DriftCheckAdmin(ScopedAdmin):
     search_fields: ClassVar = ["segment", "reason"]
     date_hierarchy = "as_of"
     fieldsets: ClassVar = [
-        (None, {"fields": ["as_of", "segment", "shown_verdict", "reason", "champion", "incident", "customer"]}),
+        (None, {"fields": ["as_of", "segment", "verdict", "reason", "champion", "incident", "customer"]}),
         ("Numbers", {"fields": [
             "recent_mae", "baseline_mae", "drift_pct", "lower", "recent_naive_mae", "baseline_naive_mae",
         ]}),
@@ -92,7 +92,7 @@ class DriftIncidentAdmin(ScopedAdmin):
     change_form_outer_after_template = "admin/drift_incident_history.html"
     fieldsets: ClassVar = [
         (None, {"fields": [
-            "segment", "shown_status", "opened_on", "last_seen_on", "champion", "baseline_mae", "recent_mae",
+            "segment", "status", "opened_on", "last_seen_on", "champion", "baseline_mae", "recent_mae",
             "drift_pct", "customer",
         ]}),
         ("Answer", {"fields": ["retraining", "challenger", "suggested_verdict"]}),

@@ -28,9 +28,9 @@ class ModelReviewAdmin(ScopedAdmin):
     search_fields: ClassVar = ["version__version", "notes"]
     date_hierarchy = "as_of"
     fields: ClassVar = [
-        "version", "shown_action", "by", "notes", "champion", "verdict", "alert", "as_of", "created_at", "customer",
+        "version", "action", "by", "notes", "champion", "verdict", "alert", "as_of", "created_at", "customer",
     ]  # fmt: skip
-    readonly_fields: ClassVar = ["shown_action", "created_at"]
+    readonly_fields: ClassVar = ["created_at"]
     export_columns: ClassVar = {
         "created_at": "created_at",
         "as_of": "as_of",
