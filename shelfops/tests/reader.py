@@ -17,7 +17,7 @@ COMMAND = re.compile(r"manage\.py \w+")
 STUMBLES = {
     "a missing value": re.compile(r"\b(None|nan|NaN|null|undefined)\b"),
     "an empty cell told otherwise": re.compile(r"(?<=\| )- (?=\|)"),
-    "raw data": re.compile(r"""\{['"]|[(\[]['"{]|\{\}|\[\]"""),
+    "raw data": re.compile(r"""\{['"]|\[['"{]|\{\}|\[\]|\(['"]\w+['"], """),
     "a name of the code": re.compile(r"\b[a-z]+(?:_[a-z0-9]+)+\b"),
     "a wrong plural": re.compile(r"\b1 (?:days|rows|stores|forecasts|products|minutes|hours|versions|alerts|nights)\b"),
     "an unrounded number": re.compile(r"\b\d+\.\d{6,}\b"),

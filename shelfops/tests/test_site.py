@@ -200,5 +200,20 @@ def test_lists_show_numbers_by_three_decimals(acme, alice, client_of):
     assert "5.2433" not in page
 
 
+@pytest.mark.parametrize(
+    ("name", "address", "words", "way"),
+    [
+        ("alice", "/admin/alerts/mlalert/", "There are no alerts yet", 'href="/"'),
+        ("alice", "/admin/alerts/mlalert/?which=overdue", "Nothing fits what you asked for", 'href="?"'),
+        ("alice", "/admin/alerts/mlalert/?q=v9", "or look at all alerts", 'href="?"'),
+        ("bob", "/admin/alerts/notificationchannel/", "There are no alert channels yet", "Add alert channel"),
+    ],
+)
+def test_an_empty_list_says_what_to_do(name, address, words, way, acme, client_of, request):
+    page = client_of(request.getfixturevalue(name)).get(address).content.decode()
+    assert words in page
+    assert way in page.partition(words)[2]
+
+
 def test_a_failed_page_needs_nothing_that_may_have_failed():
     assert "This page failed" in render_to_string("500.html")
