@@ -102,7 +102,7 @@ def why_not(version: ModelVersion) -> str:
     if version.status != ModelVersion.Status.CHAMPION or holdout_wape(version) is not None:
         return ""
     if version.run and version.run.trigger_type == ModelRetrainingLog.Trigger.DRIFT:
-        return "it answered a drift, and such a version has no held-out forecasts one day ahead"
+        return "it answered a drift, and of such a version no held-out forecasts one day ahead are kept apart"
     return "no held-out forecasts one day ahead are kept of what it serves now"
 
 

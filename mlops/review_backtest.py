@@ -10,10 +10,11 @@ import pandas as pd
 from django.db.models import F, Q, QuerySet, Sum
 
 from mlops import comparison
+from mlops.backtests import EMERGENCY_LEADS
 from mlops.charts import Chart, Kind, Line, Tone
 from mlops.figures import UNKNOWN, Row, Table, better, figure, span
 from mlops.kept import Question
-from mlops.models import BacktestResult, ModelVersion
+from mlops.models import BacktestResult, ModelRetrainingLog, ModelVersion
 
 NAIVE = "seasonal_naive"
 UNIT = "units per product and day"
@@ -53,7 +54,7 @@ class Backtest:
         bands = rows.pivot_table(index="lead_band", columns="baseline", values="mae")
         bands = bands.loc[sorted(bands.index, key=lambda band: [int(day) for day in band.split("-")])]
         note = f"{self.champion}’s recipe was scored on the days that decide." if self.champion in bands else ""
-        labels = [_ahead(band) for band in bands.index]
+        labels = [days_ahead(self.version, band) for band in bands.index]
         lines = self._lines(bands)
         return Chart("by-horizon", "Error by days ahead", "Days ahead", UNIT, labels, lines, Kind.BARS, note)
 
@@ -127,8 +128,11 @@ def _compared(daily: pd.DataFrame, champion: str, names: list[str], level: float
     return both.departments(level, seed=0)
 
 
-def _ahead(band: str) -> str:
+def days_ahead(version: ModelVersion, band: str) -> str:
+    """A lead band for people; the one that decides holds fewer leads of a version that answered a drift."""
     first, _, last = band.partition("-")
+    if last and version.run and version.run.trigger_type == ModelRetrainingLog.Trigger.DRIFT:
+        last = str(min(int(last), EMERGENCY_LEADS))
     return f"{first} to {last} days" if last else f"{first} day"
 
 

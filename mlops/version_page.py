@@ -10,6 +10,7 @@ from django.utils.text import capfirst
 from mlops.feature_names import feature_name
 from mlops.figures import UNKNOWN, Table, better, figure, percent, span
 from mlops.models import BacktestResult, ModelVersion, ShadowTest
+from mlops.review_backtest import days_ahead
 
 STRONGEST = 15
 
@@ -120,7 +121,7 @@ def _backtest(version: ModelVersion) -> Table:
     )
     rows = [
         [
-            one.lead_band,
+            days_ahead(version, one.lead_band),
             one.baseline.replace("_", " ") or version.version,
             f"{one.n:,}",
             figure(one.mae),

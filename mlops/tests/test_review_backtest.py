@@ -6,7 +6,7 @@ import pytest
 from mlops import backtests, review_backtest
 from mlops.charts import Chart, Line
 from mlops.models import ModelPolicy
-from mlops.review_backtest import Backtest
+from mlops.review_backtest import Backtest, days_ahead
 from mlops.tests.ledger import a_version, rows
 
 pytestmark = pytest.mark.django_db
@@ -46,6 +46,11 @@ def test_the_table_holds_the_numbers_of_the_chart(version):
 
 def test_days_ahead_are_named_for_people(version):
     assert Backtest(version).by_horizon().labels == ["1 to 7 days"]
+
+
+def test_a_version_that_answered_a_drift_was_judged_two_days_ahead(acme):
+    version = a_version(acme, "challenger", trigger="drift_detected")
+    assert [days_ahead(version, band) for band in ("1", "1-7")] == ["1 day", "1 to 2 days"]
 
 
 def test_the_store_that_gains_least_comes_first_with_its_interval(version):

@@ -68,7 +68,7 @@ def test_the_backtest_and_what_moves_the_model_are_shown(acme, charlie, client_o
         own = {"customer": acme, "version": version, "kind": "holdout", "lead_band": "1-7", "n": 9, "units": 1}
         BacktestResult.objects.create(**own, **days, baseline=baseline, mae=mae)
     page = page_of(version, charlie, client_of)
-    for text in ["1.23", "2.35", "seasonal naive", "1-7", "Sales 7 days before", "42.0 %"]:
+    for text in ["1.23", "2.35", "seasonal naive", "1 to 7 days", "Sales 7 days before", "42.0 %"]:
         assert text in page
 
 
