@@ -92,7 +92,7 @@ def test_it_tells_what_is_supposed_planned_and_waited_for(acme, alice, bob, clie
     for text in [
         "It waits for a manager other than alice@acme.example to approve or reject it.",
         "Electronics differ.",
-        "from 12 % less error on. alice@acme.example proposed it.",
+        "falls by 12 % or more. alice@acme.example proposed it.",
         "<dt>Segments</dt><dd>department Electronics</dd>",
         "<dt>Training window</dt><dd>120 days</dd>",
         "<dt>Most leaves of a tree</dt><dd>63</dd>",
