@@ -160,9 +160,10 @@ def test_the_contents_lead_to_each_part_and_the_decision_stands_before_the_evide
 
 def test_the_shadow_test_is_told_while_it_runs_and_when_it_is_judged(acme, pending, bob, client_of):
     [test] = shadow.start(acme, DAY)
-    shadow_nights(test, 14, per_day=6, better=10)
+    shadow_nights(test, 3, per_day=6, better=10)
     shadow.evaluate_due(acme, DAY + dt.timedelta(days=3))
     assert "3 of 14 days and 18 forecasts are scored so far" in read(client_of, bob)
+    shadow_nights(test, 11, first=DAY + dt.timedelta(days=3), per_day=6, better=10)
     shadow.evaluate_due(acme, DAY + dt.timedelta(days=14))
     page = read(client_of, bob)
     assert "Better: promote. It ran from 2026-03-02 to 2026-03-16" in page

@@ -81,9 +81,10 @@ def test_the_shadow_test_is_shown_while_it_runs_and_when_it_is_judged(acme, char
     version = a_version(acme, "challenger")
     assert "days scored" not in page_of(version, charlie, client_of)
     [test] = shadow.start(acme, DAY)
-    shadow_nights(test, 14, per_day=6, better=10)
+    shadow_nights(test, 3, per_day=6, better=10)
     shadow.evaluate_due(acme, DAY + dt.timedelta(days=3))
     assert "3 of 14" in page_of(version, charlie, client_of)
+    shadow_nights(test, 11, first=DAY + dt.timedelta(days=3), per_day=6, better=10)
     shadow.evaluate_due(acme, DAY + dt.timedelta(days=14))
     page = page_of(version, charlie, client_of)
     for text in [
