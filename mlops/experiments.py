@@ -244,6 +244,7 @@ def complete(
         raise WrongStep(locked, "be adopted, because no version of it is there")
     chosen = _chosen(Decision(decision), versions, segments)
     _check_baseline(chosen, expected_champion)
+    del results["status"]  # which goes on
     locked.results, locked.reported_results = results, dict(reported or {})
     locked.adopted = [_adopt(version, by=by, reason=f"“{locked}”: {rationale}") for version in chosen]
     rest = [version for version in versions if version not in chosen]

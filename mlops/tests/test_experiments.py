@@ -307,6 +307,7 @@ def test_reported_numbers_are_kept_beside_the_computed_ones(trial, alice):
     )
     assert done.reported_results == {"improvement_electronics_pct": 99}
     assert done.results["segments"][0]["improvement_pct"] == pytest.approx(22)
+    assert "status" not in done.results  # it was another one when they were computed
 
 
 # --- Undoing
