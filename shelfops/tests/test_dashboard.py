@@ -1,6 +1,8 @@
 """The first page: what it asks for, what it says of model, data and runs, and whose rows it shows."""
 
 import datetime as dt
+import re
+from html import unescape
 
 import pytest
 from django.urls import reverse
@@ -12,7 +14,7 @@ from forecasting.models import FeedDay, ForecastRun, Store
 from mlops import experiments
 from mlops.models import BacktestResult, DriftCheck, ModelPolicy, ModelVersion
 from mlops.tests.ledger import DAY, a_version
-from mlops.tests.trials import in_shadow
+from mlops.tests.trials import in_shadow, proposed
 from shelfops import customers, waiting
 from shelfops.models import Customer, JobRun, Membership, Role
 
@@ -95,6 +97,22 @@ def test_an_experiment_waits_for_others_than_whoever_approved_it(acme, alice, bo
     assert "Data scientist or ML manager other than you decides" in others
     ModelPolicy.objects.update_or_create(customer=acme, defaults={"allow_self_approval": True})
     assert "Its trial has ended" in board(client_of, bob).partition("Waits for others")[0]
+
+
+def test_experiments_are_counted_by_state_each_with_its_list(acme, globex, alice, bob, client_of):
+    in_shadow(acme, alice, bob)
+    for name in ("Longer window", "Fewer leaves"):
+        proposed(acme, alice, name=name)
+    experiments.reject(proposed(acme, alice, name="More trees"), by=bob, rationale="too dear")
+    counts = board(client_of, alice).partition('id="experiments"')[2].partition("</dl>")[0]
+    found = re.findall(r"<dt>([^<]+)</dt><dd>(?:<a href=\"([^\"]+)\">)?([0-9]+)", counts)
+    assert {name: int(count) for name, _, count in found} == {
+        "Proposed": 2, "Approved": 0, "In progress": 0, "Shadow testing": 1, "Rejected": 1,
+    }  # fmt: skip
+    [listed] = [unescape(url) for name, url, _ in found if name == "Proposed"]
+    assert {str(one) for one in client_of(alice).get(listed).context["cl"].result_list} == {
+        "Longer window", "Fewer leaves",
+    }  # fmt: skip
 
 
 def test_nothing_of_ones_own_is_crowded_out_by_what_waits_for_others(acme, alice, client_of):
