@@ -371,7 +371,7 @@ def roll_back(
     _locked_versions(locked)
     versions = {one.version: one for one in ModelVersion.objects.of(locked.customer, locked.model_name)}
     if expected_champion is not None:
-        promotion.check_serving(versions[locked.adopted[0]["version"]], _serving_adopted(locked), expected_champion)
+        promotion.check_serving(None, _serving_adopted(locked), expected_champion)
     for one in locked.adopted:
         _restore(versions[one["version"]], versions.get(one["former"]), by=by, reason=f"“{locked}”: {rationale}")
     return _move(locked, Status.ROLLED_BACK, by=by, reason=rationale)

@@ -41,14 +41,17 @@ class WrongStatus(Refusal):
 
 
 class StaleChampion(Refusal):
-    """Another version has become champion since the decision was made."""
+    """Another version has become champion since the decision was made: on `compared`, or on a rollback if None."""
 
-    def __init__(self, version: ModelVersion, expected: str, champion: ModelVersion | None) -> None:
+    def __init__(self, compared: ModelVersion | None, expected: str, champion: ModelVersion | None) -> None:
         now = f"{champion} is {since(champion)}" if champion else "there is no champion now"
-        super().__init__(
-            f"{version} was compared with {expected or 'no champion'}, but {now}. "
-            "Look at how it compares now and decide again."
-        )
+        seen = expected or "no champion"
+        if compared is None:
+            super().__init__(f"{seen} was to be rolled back, but {now}. Look at who serves now and decide again.")
+        else:
+            super().__init__(
+                f"{compared} was compared with {seen}, but {now}. Look at how it compares now and decide again."
+            )
 
 
 class UnusableVersion(Refusal):
@@ -132,7 +135,7 @@ def roll_back(
         if not locked.is_former_champion:
             raise WrongStatus(locked, "be rolled back to, only an archived former champion can")
         if expected_champion is not None and expected_champion != _name(champion):
-            raise StaleChampion(locked, expected_champion, champion)
+            raise StaleChampion(None, expected_champion, champion)
         return _crown(locked, champion, by=by, reason=reason, as_of=as_of)
 
 
@@ -167,12 +170,12 @@ def serving_beside(version: ModelVersion) -> ModelVersion | None:
     return champion_of(version) or ModelVersion.objects.champion_for(version.customer, model_name=version.model_name)
 
 
-def check_serving(version: ModelVersion, serving: Sequence[ModelVersion | None], expected: str) -> None:
+def check_serving(compared: ModelVersion | None, serving: Sequence[ModelVersion | None], expected: str) -> None:
     """Raises StaleChampion unless these are the `expected` ones: names joined by ", ", in any order."""
     names = set(expected.split(", ")) - {""}
     if names != {one.version for one in serving if one}:
         changed = next((one for one in serving if one is None or one.version not in names), serving[0])
-        raise StaleChampion(version, expected, changed)
+        raise StaleChampion(compared, expected, changed)
 
 
 def frozen_until(

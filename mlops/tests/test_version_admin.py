@@ -152,7 +152,7 @@ def test_a_form_made_against_another_champion_is_refused(acme, former, bob, clie
     answer = client_of(bob).post(roll_back_url(former), {"reason": "empty shelves", "champion": "v2"}, follow=True)
     former.refresh_from_db()
     assert former.status == "archived"
-    assert "v1 was compared with v2, but v3 is champion since" in answer.content.decode()
+    assert "v2 was to be rolled back, but v3 is champion since" in answer.content.decode()
 
 
 def test_what_never_served_cannot_be_called_back(acme, bob, client_of):
