@@ -17,7 +17,7 @@ from forecasting.tests.synthetic import shop
 from mlops.models import ModelPolicy, ModelVersion
 from shelfops import tokens
 from shelfops.management.commands import demo as demo_command
-from shelfops.models import Customer, User
+from shelfops.models import Customer, Role, User
 from shelfops.tests.proposals import APPROVAL, COMPLETION, DEPARTMENTS, PROPOSAL, two_people
 from shelfops.tests.small_demo import write_package
 
@@ -72,14 +72,19 @@ def left(tmp_path, monkeypatch) -> Customer:
     return Customer.objects.get(slug="demo")
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_the_calls_run_as_they_are_written(left, live_server):
     people = two_people(left)
     scientist, manager = (Caller(people[name]) for name in ("data_scientist", "ml_manager"))
     _an_experiment(scientist, manager)
     _what_was_shown(scientist)
     version = _the_drift(scientist, left)  # promotes who has not been compared with the experiment's versions
+    if not shutil.which("curl"):
+        pytest.skip("the README's calls need curl, which is not installed")
     _readme(live_server.url, manager, version)
+
+
+def test_the_token_of_the_readme_is_of_somebody_who_may_call_so():
+    assert f"manage.py issue_token {demo_command.PEOPLE[Role.ML_MANAGER]} " in README.read_text(encoding="utf-8")
 
 
 class Caller:
