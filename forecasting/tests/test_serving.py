@@ -213,6 +213,13 @@ def test_the_command_tells_who_served_one_product(published):
     assert (report["version"], report["served"], report["at"]) == ("v1", True, AS_OF.isoformat())
 
 
+def test_the_command_does_not_say_that_a_former_version_still_serves(published, capsys):
+    a_champion(published, AS_OF + DAY)
+    call_command("routing", "--customer", "acme", "--store", "S1", "--product", "P2", "--at", AS_OF.isoformat())
+    told = capsys.readouterr().out
+    assert f"v1 served P2 in S1 on {AS_OF}.\nBy the rule for all products, from {AS_OF} on.\n" in told
+
+
 def test_the_command_says_from_which_day_on_somebody_served(served):
     for day in (AS_OF - DAY, AS_OF - 400 * DAY):
         with pytest.raises(CommandError, match=f"on {day}: the first one serves since {AS_OF}"):

@@ -40,7 +40,7 @@ class Command(Base):
         self.stdout.write(
             f"{report['version']} {verb} {report['product_id']} in {report['store_id']} on {report['at']}."
         )
-        self.stdout.write(f"It serves {in_words(report['segment'])} since {report['since']}.")
+        self.stdout.write(f"By the rule for {in_words(report['segment'])}, from {report['since']} on.")
         self.stdout.write(f"Why: {report['why']}")
         self.stdout.write(f"Approved by {report['approved_by']}.")
 
