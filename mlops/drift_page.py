@@ -49,7 +49,7 @@ def nights(incident: DriftIncident) -> Table:
         for check in incident.checks.order_by("-as_of")[:NIGHTS]
     ]
     headers = ["night", "verdict", "recent MAE, units", "before", "change", "forecasts scored", "reason"]
-    return Table("Nights", headers, rows)
+    return Table("Nights" if len(rows) < NIGHTS else f"The last {NIGHTS} nights", headers, rows)
 
 
 def tables(dossier: Facts) -> list[Table]:

@@ -9,7 +9,7 @@ from django.urls import reverse
 from alerts import facts
 from alerts.acting import act
 from alerts.models import MLAlert
-from mlops import incidents, promotion, shadow
+from mlops import drift_page, incidents, promotion, shadow
 from mlops.audit import audit
 from mlops.incidents import AlreadyClosed
 from mlops.models import DriftIncident, ModelRetrainingLog, ModelVersion, ShadowTest
@@ -131,6 +131,19 @@ def test_its_page_tells_each_step_and_each_night(champion, charlie, client_of):
     assert f"{NIGHT} | Opened | the system, by rule" in words
     assert "Nights | Night | Verdict | Recent MAE, units | Before | Change | Forecasts scored | Reason" in words
     assert f"{NIGHT} | Drift | 18.5 | 12.8 | +44.5 %" in words
+
+
+def test_its_page_says_that_it_shows_the_last_nights(champion, monkeypatch):
+    incident = incidents.detected(a_check(champion))
+    monkeypatch.setattr(drift_page, "NIGHTS", 2)
+    assert drift_page.nights(incident).title == "Nights"
+    for night in (1, 2):
+        incidents.detected(a_check(champion, NIGHT + dt.timedelta(days=night)))
+    assert drift_page.nights(incident).title == "The last 2 nights"
+    assert [row[0] for row in drift_page.nights(incident).rows] == [
+        NIGHT + dt.timedelta(days=2),
+        NIGHT + dt.timedelta(days=1),
+    ]
 
 
 def test_a_failed_answer_is_an_answer(champion, acme):
