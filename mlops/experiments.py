@@ -240,7 +240,7 @@ def complete(
     if locked.status == Status.COMPLETED and locked.decision == decision:
         return _same_again(locked, versions, segments)
     _check(locked, Status.COMPLETED, f"be completed ({decision})")
-    if decision == Decision.ADOPT and not versions:
+    if decision != Decision.REJECT and not versions:
         raise WrongStep(locked, "be adopted, because no version of it is there")
     chosen = _chosen(Decision(decision), versions, segments)
     _check_baseline(chosen, expected_champion)

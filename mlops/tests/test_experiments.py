@@ -248,9 +248,10 @@ def test_segments_have_to_fit_the_decision(trial, alice, decision, segments, why
 
 def test_what_has_no_version_cannot_be_adopted_and_can_be_rejected(trial, alice):
     trial.versions.update(experiment=None)
-    with pytest.raises(WrongStep, match="cannot be adopted, because no version of it is there") as refusal:
-        experiments.complete(trial, by=alice, decision="adopt", rationale="better")
-    assert refusal.value.allowed == ["cancelled", "completed"]
+    for decision in ("adopt", "partial_adopt"):
+        with pytest.raises(WrongStep, match="cannot be adopted, because no version of it is there") as refusal:
+            experiments.complete(trial, by=alice, decision=decision, rationale="better")
+        assert refusal.value.allowed == ["cancelled", "completed"]
     assert experiments.complete(trial, by=alice, decision="reject", rationale="nothing to take").adopted == []
 
 
