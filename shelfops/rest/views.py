@@ -38,7 +38,9 @@ class Asked(DjangoFilterBackend):
 def _check_condition(request: Request) -> None:
     """A change that shall depend on what was seen is never made without looking."""
     if request.method not in SAFE_METHODS and "If-Match" in request.headers:
-        advice = "No answer here has an ETag: leave it out, and name who serves in expected_champion."
+        advice = (
+            "No answer here has an ETag: leave it out. Where it matters who serves, name that in expected_champion."
+        )
         raise ValidationError({"If-Match": [advice]})
 
 

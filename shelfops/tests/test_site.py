@@ -207,6 +207,7 @@ def test_lists_show_numbers_by_three_decimals(acme, alice, client_of):
         ("alice", "/admin/alerts/mlalert/?which=overdue", "Nothing fits what you asked for", 'href="?"'),
         ("alice", "/admin/alerts/mlalert/?q=v9", "or look at all alerts", 'href="?"'),
         ("bob", "/admin/alerts/notificationchannel/", "There are no alert channels yet", "Add alert channel"),
+        ("charlie", "/admin/alerts/notificationchannel/", "There are no alert channels yet", "people who may add them"),
     ],
 )
 def test_an_empty_list_says_what_to_do(name, address, words, way, acme, client_of, request):
