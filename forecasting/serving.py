@@ -219,7 +219,8 @@ def _server(store_id: str, product_id: str, at: dt.date, rule: RoutingRule, fore
 
 def reason_of(rule: RoutingRule) -> str:
     """Such as: v7 serves department Toys since 2026-03-02, decided by bob@acme.example: better in shadow."""
-    begun = f"{rule.version} serves {routing.in_words(rule.segment)} since {rule.valid_from}"
+    serves, since = ("served", "from") if rule.valid_to else ("serves", "since")
+    begun = f"{rule.version} {serves} {routing.in_words(rule.segment)} {since} {rule.valid_from}"
     return f"{begun}, decided by {approver_of(rule)}: {rule.reason}"
 
 

@@ -154,9 +154,9 @@ def _what_was_shown(scientist: Caller) -> None:
     assert {one["segment"] for one in shown["segments"]} == {f"department:{name}" for name in DEPARTMENTS}
 
     complete = f"POST /api/v1/experiments/{tiered['experiment_id']}/complete"
-    if not any(one["reaches_target"] for one in shown["segments"]):  # then nobody but the caller can say which to take
-        code, refused = scientist(complete, COMPLETION)
-        assert (code, "Name the segments to adopt" in refused["detail"]) == (400, True), refused
+    assert not any(one["reaches_target"] for one in shown["segments"])  # so nobody but the caller can say which to take
+    code, refused = scientist(complete, COMPLETION)
+    assert (code, "Name the segments to adopt" in refused["detail"]) == (400, True)
     code, done = scientist(complete, COMPLETION | {"segments": ["Electronics"]})
     assert (code, done["status"], done["decision"]) == (200, "completed", "partial_adopt")
     assert {one["version"]: one["status"] for one in done["versions"]} == {
