@@ -19,6 +19,7 @@ from shelfops.models import Customer
 from shelfops.own_pages import own_scripts_only
 from shelfops.refusals import Refusal
 
+STAYS = "A forecast that was out when its day came stays: what is decided on that day serves from the next one on."
 EMPTY = "Nobody serves on this day: the first model that is promoted begins."
 
 
@@ -98,4 +99,4 @@ def _in_words(server: Server) -> dict[str, Any]:
     if forecast:
         interval = "" if forecast.lower is None else f" ({forecast.lower:.1f} to {forecast.upper:.1f})"
         facts.append(("It expected", f"{forecast.prediction:.1f} units{interval}"))
-    return {"said": said, "facts": facts}
+    return {"said": said, "facts": facts, "note": STAYS if server.served else ""}

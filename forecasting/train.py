@@ -24,6 +24,8 @@ from shelfops.refusals import Refusal
 
 BOOSTER_FILE, MODEL_FILE = "booster.ubj", "model.json"
 FORMAT = 1
+ALIASES = {"eta": "learning_rate"}  # of what the tiers set
+LOOKED_AT = 10_000  # rows of a fit
 
 
 class NothingToLearn(Refusal):
@@ -32,6 +34,10 @@ class NothingToLearn(Refusal):
 
 class BadParameter(Refusal):
     """The booster does not know the parameter, or does not take its value."""
+
+
+class Diverged(Refusal):
+    """The fit has run away: what it forecasts is no number."""
 
 
 @dataclass(frozen=True)
@@ -137,10 +143,13 @@ def feature_types(names: list[str], tier: Tier) -> list[str]:
 def check_params(tier: str, params: Mapping[str, Any]) -> None:
     """Raises BadParameter for a name that xgboost does not know or a value it does not take, by a fit of a few rows.
 
-    xgboost itself only warns of an unknown name: a typing error would become a recipe that differs in name alone.
+    xgboost itself only warns of an unknown name: a typing error would become a recipe that differs in name alone. So
+    would an alias of what the tier sets, since xgboost takes one of the two.
     """
     if not params:
         return
+    if twice := [name for name in params if name in ALIASES]:
+        raise BadParameter(" ".join(f"Write {ALIASES[name]} for {name}." for name in twice))
     wanted = Recipe(tier, params={**params, "num_boost_round": 1})
     rows = np.arange(32, dtype=np.float32).reshape(16, 2)
     with warnings.catch_warnings(record=True) as told:
@@ -180,7 +189,7 @@ def fit(panel: Panel, recipe: Recipe, *, first: dt.date, last: dt.date, cores: i
     """A model trained on the targets from `first` to `last`; nothing after `last` is looked at.
 
     It takes all cores that the worker has, unless told how many.
-    Raises NothingToLearn where no day in between was observed.
+    Raises NothingToLearn where no day in between was observed, Diverged where its parameters let it run away.
     """
     tier = tier_named(recipe.tier)
     panel = panel.between(day_number(first) - tier.lookback_days, day_number(last))
@@ -190,6 +199,9 @@ def fit(panel: Panel, recipe: Recipe, *, first: dt.date, last: dt.date, cores: i
     categories = features.categories_of(panel, tier)
     computed = features.matrix(panel, tier, categories, rows=rows, training=True)
     booster = boost(computed.X, panel.y[computed.at], computed.names, recipe, cores)
+    if not np.isfinite(booster.inplace_predict(computed.X[:LOOKED_AT])).all():
+        params = _listed(recipe.params) or "the tier's own"
+        raise Diverged(f"The fit has run away, its forecasts are no numbers: choose milder parameters ({params}).")
     return Model(
         recipe=recipe,
         booster=booster,

@@ -193,8 +193,9 @@ def lineage(version: ModelVersion, compared: ModelVersion | None) -> Table:
         ["status", *(one.get_status_display().lower() for one in both)],
         ["trained on", *(one.as_of for one in both)],
         ["by", *(_run(one) for one in both)],
-        ["recipe or comparison from", *(_link(one.parent, version.customer) for one in both)],
+        ["trained by the recipe of, or compared with", *(_link(one.parent, version.customer) for one in both)],
         ["feature tier", *(one.tier.replace("_", " ") for one in both)],
+        ["parameters", *(_params(one) for one in both)],
         ["learned from the days", *(_days(one.train_start, one.train_end) for one in both)],
         ["judged as fitted on", *(_days(one.evaluation_start, one.evaluation_end) for one in both)],
         ["products in stores", *(f"{one.series:,}" for one in both)],
@@ -202,6 +203,12 @@ def lineage(version: ModelVersion, compared: ModelVersion | None) -> Table:
         ["champion since", *(one.champion_since or UNKNOWN for one in both)],
     ]
     return Table("Where they come from", ["", *(one.version for one in both)], rows)
+
+
+def _params(version: ModelVersion) -> str:
+    """What its recipe sets other than the tier."""
+    own = version.recipe.get("params", {})
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in own.items()) or "those of the tier"
 
 
 def _link(version: ModelVersion | None, customer: Customer) -> str | SafeString:

@@ -19,6 +19,7 @@ class LoadCommand(base.Command):
     """Subclasses name the function that loads."""
 
     load: Load
+    adds_up = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE", help="CSV or Parquet")
@@ -38,8 +39,9 @@ class LoadCommand(base.Command):
         return report
 
     def show(self, report: Report) -> None:
+        added = " (rows of the same one are added up)" if self.adds_up and report["accepted"] > report["keys"] else ""
         self.stdout.write(
-            f"rows: {report['accepted']:,} of {report['read']:,} loaded, {report['keys']:,} product-store-days, "
+            f"rows: {report['accepted']:,} of {report['read']:,} loaded, {report['keys']:,} product-store-days{added}, "
             f"in {report['seconds']} s ({report['rows_per_second']:,} rows/s)"
         )
         if "days" in report:

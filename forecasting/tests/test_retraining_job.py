@@ -28,6 +28,7 @@ from mlops.tests.trials import approved
 from shelfops import jobs
 from shelfops.clock import set_clock
 from shelfops.models import JobRun
+from shelfops.refusals import Refusal
 
 pytestmark = pytest.mark.django_db
 SMALL = {"num_boost_round": 10, "max_leaves": 7, "learning_rate": 0.3}
@@ -179,6 +180,7 @@ def test_a_run_whose_worker_died_after_the_decision_is_not_trained_again(sold):
     ("params", "said"),
     [
         ({"nosuch": 3}, "knows no parameter nosuch"),
+        ({"eta": 0.3}, "Write learning_rate for eta"),
         ({"learning_rate": "abc"}, "does not take learning_rate=abc"),
         ({"num_boost_round": 0}, "at least 1"),
         ({"num_boost_round": "many"}, "does not take num_boost_round=many"),
@@ -188,6 +190,12 @@ def test_a_parameter_that_the_booster_does_not_take_is_refused_before_anything_i
     with pytest.raises(BadParameter, match=said):
         retrain_forecast_model(sold.pk, trigger="manual", reason="try", params=params)
     assert not JobRun.objects.exists()
+
+
+def test_a_fit_that_runs_away_is_refused_in_words(sold):
+    with pytest.raises(Refusal, match=r"choose milder parameters \(learning_rate=1000000.0\)"):
+        retrain_here(sold, trigger="manual", reason="try", as_of=AS_OF, params={"learning_rate": 1e6})
+    assert (JobRun.objects.get().status, ModelVersion.objects.count()) == ("failed", 0)
 
 
 def test_parameters_that_the_booster_takes_are_not_refused(sold):

@@ -60,7 +60,13 @@ def test_it_names_what_served_one_product_in_one_store(served, charlie, client_o
         prediction=12.5, lower=8, upper=17,
     )  # fmt: skip
     page = read(client_of(charlie), at=LATER.isoformat(), store="s1", product="p1")
-    for text in ["v2 served p1 in s1 on 2026-03-11.", "bob@acme.example", "12.5 units (8.0 to 17.0)", "all products"]:
+    for text in [
+        "v2 served p1 in s1 on 2026-03-11.",
+        "what is decided on that day serves from the next",
+        "bob@acme.example",
+        "12.5 units (8.0 to 17.0)",
+        "all products",
+    ]:
         assert text in page
 
 

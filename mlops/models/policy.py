@@ -10,6 +10,15 @@ from simple_history.models import HistoricalRecords
 from shelfops.models import Customer
 
 MOST_DAYS_AHEAD = 28
+# What may not be more than what, and why.
+NOT_MORE = (
+    ("min_target_days", "train_days", "No fit could have so many days to train on."),
+    ("min_holdout_days", "holdout_days", "No hold-out could have so many days."),
+    ("emergency_holdout_days", "emergency_train_days", "After drift more days would be held out than trained on."),
+    ("velocity_medium_from", "velocity_fast_from", "Medium sellers sell less than fast ones."),
+    ("shadow_min_days", "shadow_days", "The shadow test would be over before the first look at it."),
+    ("drift_recent_days", "drift_baseline_days", "The recent error is held against a longer time before it."),
+)
 
 
 def _days(name: str, default: int, help_text: str, *, least: int = 1) -> Any:
@@ -203,7 +212,11 @@ class ModelPolicy(models.Model):
         return f"Policy of {self.customer}"
 
     def clean(self) -> None:
-        """Refuses settings that would score a day twice or look further ahead than plans are read."""
+        """Refuses settings that contradict each other, score a day twice or look further ahead than plans are read."""
+        for name, most, why in NOT_MORE:
+            if getattr(self, name) > getattr(self, most):
+                title = self._meta.get_field(most).verbose_name  # type: ignore[union-attr]  # a field, no relation
+                raise ValidationError({name: f"At most {getattr(self, most):g}, as “{title}” says. {why}"})
         if self.decision_leads > self.origin_step_days:
             raise ValidationError({"decision_leads": "More leads than days between origins would score days twice."})
         if self.horizon_days > MOST_DAYS_AHEAD:

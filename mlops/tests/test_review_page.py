@@ -89,6 +89,14 @@ def state():
 # --- What it shows
 
 
+def test_what_a_recipe_sets_differently_stands_beside_the_champions(pending, bob, client_of):
+    recipe = pending.recipe | {"params": {"max_depth": 1, "learning_rate": 0.5}}
+    ModelVersion.objects.filter(pk=pending.pk).update(recipe=recipe)
+    page = read(client_of, bob)
+    for text in ("Parameters", "max depth 1, learning rate 0.5", "those of the tier"):
+        assert text in page
+
+
 def test_it_asks_with_the_numbers_that_decide(pending, bob, client_of):
     page = read(client_of, bob)
     for text in [

@@ -10,3 +10,4 @@ class Command(LoadCommand):
         "promo. Loading a file again changes nothing; a later file replaces the keys it holds."
     )
     load = staticmethod(load_sales)
+    adds_up = True
