@@ -79,9 +79,9 @@ def bias_within(bias: float | None, limit: float) -> Guard:
     name = "Bias"
     if bias is None:
         return _unknown(name, limit, "the bias is unknown")
-    value = abs(bias) * 100
+    value, side = abs(bias) * 100, " too high" if bias > 0 else " too low" if bias < 0 else ""
     return Guard(
-        name, at_most(value, limit), value, limit, f"the bias is {number(value, limit)} points (at most {limit:g})"
+        name, at_most(value, limit), value, limit, f"the bias is {number(value, limit)} points{side} (at most {limit:g})"
     )
 
 

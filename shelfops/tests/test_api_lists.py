@@ -47,24 +47,24 @@ V1 = "/api/v1"
 ITEM = "store_id=s1&product_id=p1"
 # Queries of a call by the bearer of a session, two of which are session and person, one the customer.
 QUERIES = {
-    "/models": 5,
+    "/models": 4,
     "/models/v2": 7,
-    "/retraining-log": 6,
+    "/retraining-log": 5,
     "/retraining-log/{world.log.pk}": 5,
     "/retrain/{world.run.pk}": 4,
-    "/experiments": 5,
+    "/experiments": 4,
     "/experiments/{world.in_shadow.pk}": 7,
     "/experiments/{world.in_shadow.pk}/results": 7,
     "/backtests": 4,
     "/shadow-predictions": 4,
     f"/forecasts?{ITEM}&from=2026-02-01&to=2026-03-03": 4,
-    "/routing": 5,
+    "/routing": 4,
     f"/routing?{ITEM}&at=2026-03-02": 4,
-    "/drift": 5,
-    "/drift/incidents": 5,
+    "/drift": 4,
+    "/drift/incidents": 4,
     "/drift/incidents/{world.incident.pk}": 5,
-    "/ml-alerts": 5,
-    "/ml-alerts?status=unread": 5,
+    "/ml-alerts": 4,
+    "/ml-alerts?status=unread": 4,
     "/ml-alerts/{world.alert.pk}": 4,
 }
 BY_NUMBER = ["/models", "/experiments", "/retraining-log", "/routing", "/drift", "/drift/incidents", "/ml-alerts"]
