@@ -80,9 +80,8 @@ def bias_within(bias: float | None, limit: float) -> Guard:
     if bias is None:
         return _unknown(name, limit, "the bias is unknown")
     value, side = abs(bias) * 100, " too high" if bias > 0 else " too low" if bias < 0 else ""
-    return Guard(
-        name, at_most(value, limit), value, limit, f"the bias is {number(value, limit)} points{side} (at most {limit:g})"
-    )
+    found = f"the bias is {number(value, limit)} points{side}"
+    return Guard(name, at_most(value, limit), value, limit, f"{found} (at most {limit:g})")
 
 
 def _unknown(name: str, limit: float | None, sentence: str) -> Guard:
