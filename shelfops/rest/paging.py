@@ -5,7 +5,8 @@ from operator import attrgetter
 from typing import Any
 
 from django.core import signing
-from django.db.models import IntegerField, Q, QuerySet
+from django.core.exceptions import EmptyResultSet
+from django.db.models import IntegerField, Q, QuerySet, Value
 from django.db.models.expressions import RawSQL
 from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import BasePagination
@@ -149,9 +150,12 @@ class ListCursor(Cursor):
         return [row for row in ordered if (getattr(row, name) > last if self.backwards else getattr(row, name) < last)]
 
 
-def _count_of(rows: QuerySet[Any]) -> RawSQL:
+def _count_of(rows: QuerySet[Any]) -> RawSQL | Value:
     """How many there are, counted up to MOST_COUNTED."""
-    keys, values = rows.order_by().values("pk")[:MOST_COUNTED].query.sql_with_params()
+    try:
+        keys, values = rows.order_by().values("pk")[:MOST_COUNTED].query.sql_with_params()
+    except EmptyResultSet:  # of rows.none(), which has no statement
+        return Value(0)
     return RawSQL(f"(SELECT COUNT(*) FROM ({keys}) counted)", values, IntegerField())  # noqa: S608,S611  # the ORM's own
 
 

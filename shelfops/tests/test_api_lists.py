@@ -165,6 +165,11 @@ def test_the_newest_is_first(path, world, ask):
     assert days == sorted(days, reverse=True)
 
 
+def test_a_list_of_what_cannot_be_is_empty(world, ask, monkeypatch):
+    monkeypatch.setattr("mlops.api.Versions.filter_queryset", lambda _view, rows: rows.none())
+    assert ask("/models") == (200, {"count": 0, "next": None, "previous": None, "results": []})
+
+
 def test_counting_ends_where_it_would_take_long(world, ask, monkeypatch):
     monkeypatch.setattr("shelfops.rest.paging.MOST_COUNTED", 3)
     _, answer = ask("/models?page_size=2")
